@@ -1,0 +1,73 @@
+# One entry for every check and tool; `make help` lists them. Nothing outside .venv is touched.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready
+SOURCES := proto sdk worker server tests docs
+
+# pyright comes with the pins; asking whether a newer one exists would need a network.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test check fmt fmt-check lint types arch tidy bench docs lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with pinned versions (PYTHON=python3.12 chooses another Python); instant the second time
+
+# The build backend is installed first, from the pins, so that a second run needs no network.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "perdure needs Python 3.11 or newer: make setup PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt hatchling editables
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## run the orders example on an embedded Postgres
+	@$(BIN)/python docs/examples/orders/demo.py $(ARGS)
+
+test: $(READY) ## run the tests (ARGS="-k name" chooses some)
+	@$(BIN)/python -m pytest tests --ignore tests/browser $(ARGS)
+
+check: fmt-check lint types arch tidy test ## everything that must hold before a merge
+
+fmt: $(READY) ## format, and mend what lint can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
+
+fmt-check: $(READY) ## fail on what fmt would change
+	@$(BIN)/ruff format --check .
+
+lint: $(READY) ## ruff, every rule that has no reason against it
+	@$(BIN)/ruff check .
+
+types: $(READY) ## mypy on everything, pyright on what users see
+	@$(BIN)/mypy
+	@$(BIN)/pyright
+	@$(BIN)/pyright --verifytypes perdure --ignoreexternal
+
+arch: $(READY) ## who may import whom
+	@$(BIN)/lint-imports --no-cache
+
+tidy: $(READY) ## limits on files, functions and names
+	@$(BIN)/python -m pytest tests/tidy --quiet $(ARGS)
+
+bench: $(READY) ## measure (ARGS chooses what)
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+docs: $(READY) ## write the generated pages of the reference
+	@$(BIN)/python docs/generate.py $(ARGS)
+
+lock: $(READY) ## write constraints.txt from .venv
+	@{ sed '/^[^#]/,$$d' constraints.txt; \
+	   $(BIN)/python -m pip freeze --exclude-editable | sed '/^#/d' | LC_ALL=C sort --ignore-case; } > .venv/pins
+	@mv .venv/pins constraints.txt
+
+clean: ## remove what the tools leave behind, .venv excepted
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
