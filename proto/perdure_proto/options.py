@@ -1,0 +1,77 @@
+"""Options that callers choose and the server keeps: retry policies, id policies, priorities.
+
+Defaults are those of `docs/reference`: first interval 1 s, coefficient 2, maximum interval 100 times the first,
+attempts unlimited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Literal
+
+from msgspec import Struct
+
+IdReusePolicy = Literal["allow_duplicate", "allow_duplicate_failed_only", "reject_duplicate"]
+IdConflictPolicy = Literal["fail", "use_existing", "terminate_existing"]
+CancellationType = Literal["try_cancel", "wait_cancellation_completed", "abandon", "wait_cancellation_requested"]
+ParentClosePolicy = Literal["terminate", "abandon", "request_cancel"]
+ExecutionStatus = Literal[
+    "RUNNING", "COMPLETED", "FAILED", "CANCELED", "TERMINATED", "CONTINUED_AS_NEW", "TIMED_OUT", "PAUSED"
+]
+
+
+class RetryPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """How often and how soon a failed attempt is repeated.
+
+    `maximum_attempts` 0 means no limit; `maximum_interval` defaults to 100 times `initial_interval`;
+    `non_retryable_error_types` are compared with a failure's type exactly.
+
+    >>> RetryPolicy(maximum_attempts=3).backoff_coefficient
+    2.0
+    """
+
+    initial_interval: timedelta = timedelta(seconds=1)
+    backoff_coefficient: float = 2.0
+    maximum_interval: timedelta | None = None
+    maximum_attempts: int = 0
+    non_retryable_error_types: tuple[str, ...] = ()
+
+    def refusal(self) -> str | None:
+        """Why this policy is not valid, or None."""
+        if self.initial_interval <= timedelta(0):
+            return "initial_interval must be positive"
+        if self.backoff_coefficient < 1:
+            return "backoff_coefficient must be at least 1"
+        if self.maximum_interval is not None and self.maximum_interval < self.initial_interval:
+            return "maximum_interval must not be less than initial_interval"
+        if self.maximum_attempts < 0:
+            return "maximum_attempts must not be negative"
+        return None
+
+
+NAMED_RETRY_POLICIES: Mapping[str, RetryPolicy] = MappingProxyType(
+    {
+        "none": RetryPolicy(maximum_attempts=1),
+        "fast": RetryPolicy(
+            maximum_attempts=3, initial_interval=timedelta(seconds=0.1), maximum_interval=timedelta(seconds=1)
+        ),
+        "standard": RetryPolicy(maximum_attempts=5, maximum_interval=timedelta(seconds=30)),
+        "aggressive": RetryPolicy(
+            maximum_attempts=10,
+            initial_interval=timedelta(seconds=0.2),
+            backoff_coefficient=1.5,
+            maximum_interval=timedelta(seconds=10),
+        ),
+        "patient": RetryPolicy(maximum_interval=timedelta(hours=1)),
+    }
+)
+
+
+class Priority(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """Which task goes first: `priority_key` 1 (first) to 5, then fairness keys by weight."""
+
+    priority_key: int = 0
+    fairness_key: str = ""
+    fairness_weight: float = 0.0

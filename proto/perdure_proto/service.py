@@ -1,0 +1,304 @@
+"""Requests and answers between clients and the service.
+
+Paths stand in the OpenAPI document; these are the bodies. Ids that stand in the path are not repeated in the body.
+Times are RFC 3339, durations ISO 8601 (`PT10S`), values plain JSON.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from msgspec import Raw, Struct
+
+from perdure_proto.events import AnyEvent
+from perdure_proto.failures import Failure
+from perdure_proto.options import ExecutionStatus, IdConflictPolicy, IdReusePolicy, Priority, RetryPolicy
+from perdure_proto.payload import EMPTY_LIST, NULL
+
+UpdateStage = Literal["ADMITTED", "ACCEPTED", "COMPLETED"]
+
+
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every request and answer is."""
+
+
+class StartWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}`. A repeat with the same `request_id` gets the first answer."""
+
+    workflow_type: str
+    task_queue: str = "default"
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    request_id: str = ""
+    identity: str = ""
+    workflow_execution_timeout: timedelta | None = None
+    workflow_run_timeout: timedelta | None = None
+    workflow_task_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    id_reuse_policy: IdReusePolicy = "allow_duplicate"
+    id_conflict_policy: IdConflictPolicy = "fail"
+    cron_schedule: str = ""
+    start_delay: timedelta | None = None
+    memo: dict[str, Any] = {}
+    search_attributes: dict[str, Any] = {}
+    header: dict[str, Any] = {}
+    priority: Priority | None = None
+    static_summary: str = ""
+    static_details: str = ""
+
+
+class StartWorkflowAnswer(Message, frozen=True, kw_only=True):
+    """`started` is false when an existing execution was used or the request was a repeat."""
+
+    workflow_id: str
+    run_id: str
+    started: bool = True
+
+
+class SignalWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/signal/{name}`."""
+
+    run_id: str = ""
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    request_id: str = ""
+    identity: str = ""
+    header: dict[str, Any] = {}
+
+
+class CancelWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/cancel`."""
+
+    run_id: str = ""
+    reason: str = ""
+    request_id: str = ""
+    identity: str = ""
+
+
+class TerminateWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/terminate`."""
+
+    run_id: str = ""
+    reason: str = ""
+    details: Raw = NULL
+    identity: str = ""
+
+
+class Acknowledged(Message, frozen=True, kw_only=True):
+    """Done, and durable."""
+
+    run_id: str = ""
+
+
+class QueryWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/query/{name}`."""
+
+    run_id: str = ""
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    timeout: timedelta = timedelta(seconds=10)
+
+
+class QueryWorkflowAnswer(Message, frozen=True, kw_only=True):
+    """What the query handler returned."""
+
+    result: Raw = NULL
+    encoding: str = ""
+
+
+class UpdateWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/update/{name}`. `wait` bounds how long the answer may take; less may come."""
+
+    update_id: str = ""
+    run_id: str = ""
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    identity: str = ""
+    header: dict[str, Any] = {}
+    wait_for_stage: UpdateStage = "COMPLETED"
+    wait: timedelta = timedelta(seconds=20)
+
+
+class UpdateWorkflowAnswer(Message, frozen=True, kw_only=True):
+    """The stage reached, and the outcome once completed. A rejected update is completed with a failure."""
+
+    update_id: str
+    run_id: str
+    stage: UpdateStage
+    result: Raw = NULL
+    encoding: str = ""
+    failure: Failure | None = None
+
+
+class WorkflowResultAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/workflows/{workflow_id}/result`: how a run ended; status `RUNNING` when the wait was over first.
+
+    The caller follows `new_run_id` where the chain went on (continue-as-new, retry, cron).
+    """
+
+    run_id: str
+    status: ExecutionStatus
+    workflow_type: str = ""
+    result: Raw = NULL
+    encoding: str = ""
+    failure: Failure | None = None
+    new_run_id: str = ""
+
+
+class PendingActivity(Message, frozen=True, kw_only=True):
+    """An activity that has not closed."""
+
+    activity_id: str
+    activity_type: str
+    state: Literal["SCHEDULED", "STARTED", "BACKING_OFF", "CANCEL_REQUESTED", "PAUSED"]
+    attempt: int = 1
+    maximum_attempts: int = 0
+    scheduled_event_id: int = 0
+    scheduled_time: datetime | None = None
+    last_started_time: datetime | None = None
+    last_heartbeat_time: datetime | None = None
+    next_attempt_time: datetime | None = None
+    expiration_time: datetime | None = None
+    heartbeat_details: Raw = NULL
+    last_failure: Failure | None = None
+    last_worker_identity: str = ""
+    task_queue: str = ""
+    note: str = ""
+
+
+class PendingWorkflowTask(Message, frozen=True, kw_only=True):
+    """The workflow task that waits or runs. `note` says when no worker knows the type."""
+
+    state: Literal["SCHEDULED", "STARTED", "BACKING_OFF"]
+    attempt: int = 1
+    scheduled_time: datetime | None = None
+    started_time: datetime | None = None
+    next_attempt_time: datetime | None = None
+    last_failure: Failure | None = None
+    last_failure_cause: str = ""
+    note: str = ""
+
+
+class WorkflowExecutionInfo(Message, frozen=True, kw_only=True):
+    """One row of a list, and the head of a description."""
+
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    task_queue: str
+    status: ExecutionStatus
+    start_time: datetime
+    close_time: datetime | None = None
+    history_length: int = 0
+    memo: dict[str, Any] = {}
+    search_attributes: dict[str, Any] = {}
+
+
+class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/workflows/{workflow_id}`."""
+
+    execution: WorkflowExecutionInfo
+    first_execution_run_id: str = ""
+    new_run_id: str = ""
+    workflow_execution_timeout: timedelta | None = None
+    workflow_run_timeout: timedelta | None = None
+    workflow_task_timeout: timedelta = timedelta(seconds=10)
+    retry_policy: RetryPolicy | None = None
+    attempt: int = 1
+    cancel_requested: bool = False
+    pending_workflow_task: PendingWorkflowTask | None = None
+    pending_activities: tuple[PendingActivity, ...] = ()
+    pending_timers: int = 0
+    updates_in_flight: int = 0
+    sticky_worker: str = ""
+    static_summary: str = ""
+    static_details: str = ""
+
+
+class HistoryAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/workflows/{workflow_id}/history?run_id=&after=&wait=`: events after an id, and where to go on.
+
+    `next_event_id` is 0 when the run is closed and all of it was given. `events` is a JSON array of events.
+    """
+
+    run_id: str
+    events: Raw = EMPTY_LIST
+    next_event_id: int = 0
+
+
+class History(Message, frozen=True, kw_only=True):
+    """A whole history, as decoded events."""
+
+    events: tuple[AnyEvent, ...]
+
+
+class ListWorkflowsAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/workflows?query=&limit=&cursor=`; `next_cursor` is empty on the last page."""
+
+    executions: tuple[WorkflowExecutionInfo, ...]
+    next_cursor: str = ""
+
+
+class CountWorkflowsAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/workflow-count?query=`."""
+
+    count: int
+    groups: dict[str, int] = {}
+
+
+class CreateNamespaceRequest(Message, frozen=True, kw_only=True):
+    """`POST /api/v1/namespaces/{namespace}`."""
+
+    description: str = ""
+    retention: timedelta = timedelta(days=3)
+
+
+class NamespaceInfo(Message, frozen=True, kw_only=True):
+    """`GET /api/v1/namespaces/{namespace}`."""
+
+    name: str
+    description: str = ""
+    retention: timedelta = timedelta(days=3)
+    created_at: datetime | None = None
+
+
+class ListNamespacesAnswer(Message, frozen=True, kw_only=True):
+    """`GET /api/v1/namespaces`."""
+
+    namespaces: tuple[NamespaceInfo, ...]
+
+
+class PollerInfo(Message, frozen=True, kw_only=True):
+    """A worker session that polls a queue."""
+
+    session: str
+    identity: str
+    build_id: str = ""
+    last_seen: datetime | None = None
+    workflow_types: tuple[str, ...] = ()
+    activity_types: tuple[str, ...] = ()
+    workflow_slots: int = 0
+    activity_slots: int = 0
+
+
+class DescribeTaskQueueAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/task-queues/{name}`."""
+
+    name: str
+    pollers: tuple[PollerInfo, ...] = ()
+    workflow_backlog: int = 0
+    activity_backlog: int = 0
+
+
+class VersionAnswer(Message, frozen=True, kw_only=True):
+    """`GET /api/v1/version`: what a client checks when it connects."""
+
+    server_version: str
+    protocol_version: int
+    protocol_version_min: int
+    server_id: str

@@ -1,0 +1,294 @@
+"""Requests and answers between workers and the service: polls, deliveries, completions.
+
+A worker session numbers its requests. `acknowledged` lists the requests whose answers it has received: what was
+delivered in an answer that is not acknowledged is delivered again, and never counts as started. A repeated request
+(same session, same sequence) gets the same answer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from perdure_proto.errors import Code
+from perdure_proto.events import WorkflowTaskFailedCause
+from perdure_proto.failures import Failure
+from perdure_proto.options import Priority, RetryPolicy
+from perdure_proto.payload import EMPTY_LIST, NULL
+
+
+class WorkerMessage(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What every message between worker and service is."""
+
+
+class WorkerInfo(WorkerMessage, frozen=True, kw_only=True):
+    """Who the worker is; sent with the first request of a session to a server that does not know it.
+
+    `held` are the tokens of the tasks that it is working on, so that a new owner knows what runs where.
+    `dynamic_workflows` and `dynamic_activities` mean that it takes types it has no name for.
+    """
+
+    identity: str
+    build_id: str = ""
+    sdk_version: str = ""
+    protocol_version: int = 1
+    workflow_types: tuple[str, ...] = ()
+    activity_types: tuple[str, ...] = ()
+    dynamic_workflows: bool = False
+    dynamic_activities: bool = False
+    held: tuple[str, ...] = ()
+
+
+class PollRequest(WorkerMessage, frozen=True, kw_only=True):
+    """`POST …/task-queues/{queue}/poll`: asks for up to so many tasks of each kind, waiting up to `wait`.
+
+    A poll with no slots stays for pushes alone.
+    """
+
+    session: str
+    sequence: int
+    acknowledged: tuple[int, ...] = ()
+    workflow_slots: int = 0
+    activity_slots: int = 0
+    wait: timedelta = timedelta(seconds=60)
+    worker: WorkerInfo | None = None
+
+
+class UpdateDelivery(WorkerMessage, frozen=True, kw_only=True):
+    """An admitted update that the workflow has to accept or reject."""
+
+    update_id: str
+    update_name: str
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    header: dict[str, Any] = {}
+
+
+class QueryDelivery(WorkerMessage, frozen=True, kw_only=True):
+    """A query to answer against the workflow as it is."""
+
+    query_id: str
+    query_name: str
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+
+
+class Task(Struct, frozen=True, kw_only=True, tag_field="task_type", tag=True, omit_defaults=True, gc=False):
+    """One piece of work for a worker. `token` names it in the completion."""
+
+    token: str
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+
+
+class WorkflowTask(Task, frozen=True, kw_only=True):
+    """A turn of a workflow.
+
+    `events` (a JSON array of events) ends with WorkflowTaskStarted. It begins at event 1, or, where the worker has
+    the execution cached, right after `previous_started_event_id`. `history_from` says the id of its first event. When
+    `next_event_id` is not 0 the rest is fetched with `GET …/history?after=` first.
+    """
+
+    events: Raw
+    history_from: int = 1
+    previous_started_event_id: int = 0
+    started_event_id: int
+    attempt: int = 1
+    task_timeout: timedelta = timedelta(seconds=10)
+    updates: tuple[UpdateDelivery, ...] = ()
+
+
+class QueryTask(Task, frozen=True, kw_only=True):
+    """Queries against a workflow that has no turn due: the state after its last completed task.
+
+    `events` is the whole history, or empty where the worker has the execution cached up to `last_event_id`.
+    """
+
+    events: Raw = EMPTY_LIST
+    history_from: int = 1
+    last_event_id: int
+    queries: tuple[QueryDelivery, ...]
+
+
+class ActivityTask(Task, frozen=True, kw_only=True):
+    """One attempt of an activity."""
+
+    activity_id: str
+    activity_type: str
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    attempt: int = 1
+    scheduled_time: datetime
+    current_attempt_scheduled_time: datetime
+    started_time: datetime
+    schedule_to_close_timeout: timedelta | None = None
+    start_to_close_timeout: timedelta | None = None
+    heartbeat_timeout: timedelta | None = None
+    heartbeat_details: Raw = NULL
+    heartbeat_encoding: str = ""
+    retry_policy: RetryPolicy | None = None
+    priority: Priority | None = None
+    header: dict[str, Any] = {}
+
+
+AnyTask = WorkflowTask | QueryTask | ActivityTask
+
+
+class Push(Struct, frozen=True, kw_only=True, tag_field="push_type", tag=True, omit_defaults=True, gc=False):
+    """Something a worker is told without asking."""
+
+
+class CancelActivity(Push, frozen=True, kw_only=True):
+    """Cancel a running attempt.
+
+    `reason` is one of `CANCEL_REQUESTED`, `TIMED_OUT`, `WORKFLOW_CLOSED`, `NOT_FOUND`.
+    """
+
+    token: str
+    reason: str = "CANCEL_REQUESTED"
+
+
+class EvictWorkflow(Push, frozen=True, kw_only=True):
+    """Forget a cached execution."""
+
+    run_id: str
+
+
+AnyPush = CancelActivity | EvictWorkflow
+
+
+class PollAnswer(WorkerMessage, frozen=True, kw_only=True):
+    """Tasks and pushes; both empty when the wait was over."""
+
+    sequence: int
+    tasks: tuple[AnyTask, ...] = ()
+    pushes: tuple[AnyPush, ...] = ()
+
+
+class Completion(
+    Struct, frozen=True, kw_only=True, tag_field="completion_type", tag=True, omit_defaults=True, gc=False
+):
+    """What became of a task."""
+
+    token: str
+
+
+class WorkflowTaskCompletion(Completion, frozen=True, kw_only=True):
+    """The commands of a turn (a JSON array of commands).
+
+    `force_new_task` asks for another turn at once, to keep a long local activity alive. `cached` says that the
+    worker keeps the execution, so that its next turn comes to it.
+    """
+
+    commands: Raw = EMPTY_LIST
+    force_new_task: bool = False
+    cached: bool = True
+    sdk_metadata: dict[str, Any] = {}
+
+
+class WorkflowTaskFailure(Completion, frozen=True, kw_only=True):
+    """The turn could not be done: the workflow is parked and tried again later."""
+
+    cause: WorkflowTaskFailedCause = "WORKFLOW_WORKER_UNHANDLED_FAILURE"
+    failure: Failure
+
+
+class QueryResult(WorkerMessage, frozen=True, kw_only=True):
+    """The answer to one query: a value, or the failure the handler raised."""
+
+    query_id: str
+    result: Raw = NULL
+    encoding: str = ""
+    failure: Failure | None = None
+
+
+class QueryTaskCompletion(Completion, frozen=True, kw_only=True):
+    """Answers to the queries of a task."""
+
+    results: tuple[QueryResult, ...]
+
+
+class ActivityTaskCompletion(Completion, frozen=True, kw_only=True):
+    """The activity returned."""
+
+    result: Raw = NULL
+    encoding: str = ""
+
+
+class ActivityTaskFailure(Completion, frozen=True, kw_only=True):
+    """The attempt raised."""
+
+    failure: Failure
+
+
+class ActivityTaskCancellation(Completion, frozen=True, kw_only=True):
+    """The attempt ended because it was asked to."""
+
+    details: Raw = NULL
+    encoding: str = ""
+
+
+class ActivityHeartbeat(Completion, frozen=True, kw_only=True):
+    """The attempt goes on."""
+
+    details: Raw = NULL
+    encoding: str = ""
+
+
+class TaskReturned(Completion, frozen=True, kw_only=True):
+    """The worker hands a task back: it stops, or took more than it can run. No attempt is counted."""
+
+
+AnyCompletion = (
+    WorkflowTaskCompletion
+    | WorkflowTaskFailure
+    | QueryTaskCompletion
+    | ActivityTaskCompletion
+    | ActivityTaskFailure
+    | ActivityTaskCancellation
+    | ActivityHeartbeat
+    | TaskReturned
+)
+
+
+class RespondRequest(WorkerMessage, frozen=True, kw_only=True):
+    """`POST …/task-queues/{queue}/respond`: a batch of completions, and how many new tasks the answer may bring."""
+
+    session: str
+    sequence: int
+    acknowledged: tuple[int, ...] = ()
+    completions: tuple[AnyCompletion, ...]
+    workflow_slots: int = 0
+    activity_slots: int = 0
+
+
+class CompletionResult(WorkerMessage, frozen=True, kw_only=True):
+    """What became of one completion, in the order of the request: no code means done, and durable.
+
+    A refused workflow task (`TASK_NOT_FOUND`, `UNHANDLED_COMMAND`, `BAD_COMMAND`) makes the worker evict the run.
+    """
+
+    code: Code | None = None
+    message: str = ""
+    cancel_requested: bool = False
+
+
+class RespondAnswer(WorkerMessage, frozen=True, kw_only=True):
+    """One result for each completion, and what else there is to do."""
+
+    sequence: int
+    results: tuple[CompletionResult, ...]
+    tasks: tuple[AnyTask, ...] = ()
+    pushes: tuple[AnyPush, ...] = ()
+
+
+class LeaveRequest(WorkerMessage, frozen=True, kw_only=True):
+    """`POST …/task-queues/{queue}/leave`: the session ends; nothing more is delivered to it."""
+
+    session: str
