@@ -1,0 +1,83 @@
+"""Deadlines: what must happen by when if nothing else does, as requests to the core.
+
+A deadline may be stale when it comes (the timer was cancelled, the attempt ended): the request then changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from msgspec import Struct
+
+from perdure_proto import events as ev
+from perdure_server.history import requests as req
+from perdure_server.history.state import ActivityState, ExecutionState
+from perdure_server.history.transitions.activity import DEADLINES, deadline
+
+
+class Deadline(Struct, frozen=True):
+    """At `at`, ask this."""
+
+    at: datetime
+    request: req.Request
+
+
+def deadlines_of(state: ExecutionState) -> Iterator[Deadline]:
+    """All deadlines of a run, for a new owner."""
+    if not state.is_open:
+        return
+    yield from run_deadlines(state)
+    yield from task_deadlines(state)
+    for timer in state.timers.values():
+        yield Deadline(timer.fire_at, req.FireTimer(timer_id=timer.timer_id, started_event_id=timer.started_event_id))
+    for activity in state.activities.values():
+        yield from activity_deadlines(activity)
+
+
+def run_deadlines(state: ExecutionState) -> Iterator[Deadline]:
+    """The end of the run or of the whole execution, and the first task after a backoff."""
+    started = state.started
+    if started.first_workflow_task_backoff and not state.previous_started_event_id and state.workflow_task is None:
+        yield Deadline(started.event_time + started.first_workflow_task_backoff, req.BeginFirstTask())
+    ends = started.workflow_execution_expiration_time
+    if started.workflow_run_timeout is not None:
+        run_ends = started.event_time + started.first_workflow_task_backoff + started.workflow_run_timeout
+        ends = run_ends if ends is None else min(ends, run_ends)
+    if ends is not None:
+        yield Deadline(ends, req.TimeOutExecution())
+
+
+def task_deadlines(state: ExecutionState) -> Iterator[Deadline]:
+    """The end of a workflow task's backoff."""
+    task = state.workflow_task
+    if task is not None and task.not_before is not None:
+        yield Deadline(task.not_before, req.RetryWorkflowTask())
+
+
+def activity_deadlines(activity: ActivityState) -> Iterator[Deadline]:
+    """What may end or begin the attempt as it stands."""
+    scheduled_event_id, attempt = activity.scheduled.event_id, activity.attempt
+    if activity.next_attempt_at is not None:
+        again = req.RetryActivity(scheduled_event_id=scheduled_event_id, attempt=attempt)
+        yield Deadline(activity.next_attempt_at, again)
+    for kind in DEADLINES:
+        at = deadline(activity, kind)
+        if at is not None:
+            late = req.TimeOutActivity(scheduled_event_id=scheduled_event_id, attempt=attempt, timeout_type=kind)
+            yield Deadline(at, late)
+
+
+def event_deadlines(state: ExecutionState, event: ev.AnyEvent) -> Iterator[Deadline]:
+    """The deadlines that an event just applied has brought."""
+    if isinstance(event, ev.TimerStarted):
+        timer = state.timers.get(event.timer_id)
+        if timer is not None:
+            fire = req.FireTimer(timer_id=timer.timer_id, started_event_id=timer.started_event_id)
+            yield Deadline(timer.fire_at, fire)
+    elif isinstance(event, ev.ActivityTaskScheduled):
+        activity = state.activities.get(event.event_id)
+        if activity is not None:
+            yield from activity_deadlines(activity)
+    elif isinstance(event, ev.WorkflowTaskFailed):
+        yield from task_deadlines(state)

@@ -1,0 +1,47 @@
+"""The one funnel: a request and the state become a decision. Pure and total; one table says who decides what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure_server.history import requests as req
+from perdure_server.history.decision import Decision, Moment
+from perdure_server.history.state import ExecutionState
+from perdure_server.history.transitions import activity, execution, timer, update, workflow_task
+
+Decider = Callable[[ExecutionState, Any, Moment], Decision]
+
+
+def decide(state: ExecutionState, request: req.Request, moment: Moment) -> Decision:
+    """What a request does to a run: events, facts beside the log, effects, or a typed refusal. Changes nothing."""
+    return DECISIONS[type(request)](state, request, moment)
+
+
+DECISIONS: dict[type[req.Request], Decider] = {
+    req.SignalExecution: execution.signal,
+    req.CancelExecution: execution.cancel,
+    req.TerminateExecution: execution.terminate,
+    req.TimeOutExecution: execution.time_out,
+    req.BeginFirstTask: execution.begin_first_task,
+    req.FlushBuffer: execution.flush_buffer,
+    req.AdmitUpdate: update.admit,
+    req.WithdrawUpdate: update.withdraw,
+    req.StartWorkflowTask: workflow_task.start,
+    req.ReclaimWorkflowTask: workflow_task.reclaim,
+    req.CompleteWorkflowTask: workflow_task.complete,
+    req.FailWorkflowTask: workflow_task.fail,
+    req.ReturnWorkflowTask: workflow_task.give_back,
+    req.TimeOutWorkflowTask: workflow_task.time_out,
+    req.RetryWorkflowTask: workflow_task.retry,
+    req.StartActivity: activity.start,
+    req.CompleteActivity: activity.complete,
+    req.FailActivity: activity.fail,
+    req.AcknowledgeCancel: activity.acknowledge_cancel,
+    req.HeartbeatActivity: activity.heartbeat,
+    req.ReturnActivity: activity.give_back,
+    req.RetryActivity: activity.retry,
+    req.TimeOutActivity: activity.time_out,
+    req.FireTimer: timer.fire,
+}
+"""Who decides what."""

@@ -1,0 +1,199 @@
+"""What the core is asked: the inputs of `decide`. Each is an imperative; its answer is a `Decision` or a refusal.
+
+Ids and signals that only the shell can know (a new run's id, the text of signals to carry on) come with the request.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from perdure_proto.commands import AnyCommand
+from perdure_proto.events import WorkflowExecutionSignaled, WorkflowTaskFailedCause
+from perdure_proto.failures import Failure, TimeoutType
+from perdure_proto.payload import EMPTY_LIST, NULL
+from perdure_proto.tasks import UpdateDelivery
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """One input of `decide`."""
+
+
+class SignalExecution(Request, frozen=True, kw_only=True):
+    """Record a signal."""
+
+    signal_name: str
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    identity: str = ""
+    request_id: str = ""
+    header: dict[str, Any] = {}
+
+
+class CancelExecution(Request, frozen=True, kw_only=True):
+    """Ask the workflow to stop."""
+
+    reason: str = ""
+    identity: str = ""
+    request_id: str = ""
+
+
+class TerminateExecution(Request, frozen=True, kw_only=True):
+    """End the run at once."""
+
+    reason: str = ""
+    details: Raw = NULL
+    identity: str = ""
+
+
+class AdmitUpdate(Request, frozen=True, kw_only=True):
+    """Hold an update for the workflow to accept or reject."""
+
+    delivery: UpdateDelivery
+    identity: str = ""
+
+
+class WithdrawUpdate(Request, frozen=True, kw_only=True):
+    """Forget an update that was admitted and not delivered."""
+
+    update_id: str
+
+
+class BeginFirstTask(Request, frozen=True, kw_only=True):
+    """The backoff before the first workflow task is over."""
+
+
+class FlushBuffer(Request, frozen=True, kw_only=True):
+    """A new owner found buffered events: no task of the old one is waited for."""
+
+
+class OnTask(Request, frozen=True, kw_only=True):
+    """Something about the workflow task that a token names."""
+
+    scheduled_event_id: int
+    started_event_id: int
+    attempt: int
+    started_at: datetime
+    identity: str = ""
+    build_id: str = ""
+
+
+class StartWorkflowTask(Request, frozen=True, kw_only=True):
+    """Give the workflow task to a worker."""
+
+    session: str
+    updates_max: int = 100
+
+
+class ReclaimWorkflowTask(OnTask, frozen=True, kw_only=True):
+    """A worker says that it holds a task which this owner does not know as started."""
+
+    session: str
+
+
+class CompleteWorkflowTask(OnTask, frozen=True, kw_only=True):
+    """A worker's answer. `signals` are the events whose ids a continue-as-new names as unclaimed."""
+
+    commands: list[AnyCommand]
+    force_new_task: bool = False
+    new_run_id: str = ""
+    signals: tuple[WorkflowExecutionSignaled, ...] = ()
+
+
+class FailWorkflowTask(OnTask, frozen=True, kw_only=True):
+    """A worker could not do the task, or its answer was refused."""
+
+    cause: WorkflowTaskFailedCause
+    failure: Failure | None = None
+
+
+class ReturnWorkflowTask(OnTask, frozen=True, kw_only=True):
+    """The task is due again: its worker is gone, or gave it back."""
+
+
+class TimeOutWorkflowTask(Request, frozen=True, kw_only=True):
+    """The worker did not answer in time."""
+
+    started_event_id: int
+
+
+class RetryWorkflowTask(Request, frozen=True, kw_only=True):
+    """The backoff of a workflow task is over, or a worker with new code came (`forgive`)."""
+
+    forgive: bool = False
+
+
+class OnActivity(Request, frozen=True, kw_only=True):
+    """Something about one attempt of an activity."""
+
+    scheduled_event_id: int
+    attempt: int
+    started_at: datetime
+    identity: str = ""
+    session: str = ""
+
+
+class StartActivity(OnActivity, frozen=True, kw_only=True):
+    """Give the attempt to a worker, or note that one has it."""
+
+
+class CompleteActivity(OnActivity, frozen=True, kw_only=True):
+    """The activity returned."""
+
+    result: Raw = NULL
+    encoding: str = ""
+
+
+class FailActivity(OnActivity, frozen=True, kw_only=True):
+    """The attempt raised, or its worker was lost."""
+
+    failure: Failure
+
+
+class AcknowledgeCancel(OnActivity, frozen=True, kw_only=True):
+    """The attempt stopped because it was asked to."""
+
+    details: Raw = NULL
+    encoding: str = ""
+
+
+class HeartbeatActivity(OnActivity, frozen=True, kw_only=True):
+    """The attempt goes on."""
+
+    details: Raw = NULL
+    encoding: str = ""
+
+
+class ReturnActivity(OnActivity, frozen=True, kw_only=True):
+    """The attempt is due again and not counted."""
+
+
+class RetryActivity(Request, frozen=True, kw_only=True):
+    """The backoff of an activity is over."""
+
+    scheduled_event_id: int
+    attempt: int
+
+
+class TimeOutActivity(Request, frozen=True, kw_only=True):
+    """A deadline of an activity passed."""
+
+    scheduled_event_id: int
+    attempt: int
+    timeout_type: TimeoutType
+
+
+class FireTimer(Request, frozen=True, kw_only=True):
+    """The time of a timer came."""
+
+    timer_id: str
+    started_event_id: int
+
+
+class TimeOutExecution(Request, frozen=True, kw_only=True):
+    """The run, or the whole execution, took too long."""
+
+    new_run_id: str = ""

@@ -1,0 +1,137 @@
+"""The state of one run: what its log, the rows beside it and the memory of its owner say.
+
+`ExecutionState` is changed in place by `evolve` and by nothing else. What is marked *memory* is not in the log: it is
+lost with the owner and made again by whoever comes next. A snapshot holds only what the log holds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Raw, Struct, field
+
+from perdure_proto.events import ActivityTaskScheduled, AnyEvent, WorkflowExecutionStarted
+from perdure_proto.failures import Failure
+from perdure_proto.options import ExecutionStatus
+from perdure_proto.payload import NULL
+from perdure_proto.tasks import UpdateDelivery
+
+STATE_VERSION = 1
+"""Version of `evolve`: a snapshot made by another one is ignored."""
+
+
+class ActivityState(Struct):
+    """A pending activity. All but `scheduled` and `cancel_requested_event_id` is of the current attempt."""
+
+    scheduled: ActivityTaskScheduled
+    cancel_requested_event_id: int = 0
+    attempt: int = 1
+    attempt_scheduled_at: datetime | None = None
+    started_at: datetime | None = None
+    identity: str = ""
+    session: str = ""
+    next_attempt_at: datetime | None = None
+    heartbeat_at: datetime | None = None
+    heartbeat_details: Raw = NULL
+    heartbeat_encoding: str = ""
+    last_failure: Failure | None = None
+    has_row: bool = False
+    """Whether a row of `activities` keeps the attempt."""
+    row_started_at: datetime | None = None
+    """What that row says of the start."""
+    closing: bool = False
+    """Whether its closing event is in the buffer."""
+
+
+class TimerState(Struct, frozen=True):
+    """A timer that has neither fired nor been cancelled."""
+
+    timer_id: str
+    started_event_id: int
+    fire_at: datetime
+
+
+class StartedTask(Struct, frozen=True, kw_only=True):
+    """*Memory.* The workflow task in a worker's hands."""
+
+    scheduled_event_id: int
+    started_event_id: int
+    started_at: datetime
+    session: str = ""
+    updates: tuple[str, ...] = ()
+
+
+class WorkflowTaskState(Struct, kw_only=True):
+    """The workflow task that is due or started.
+
+    `kind` `logged` has a WorkflowTaskScheduled event; `transient` repeats a failed one and `speculative` carries
+    updates only: those two are written when they bring something.
+    """
+
+    kind: Literal["logged", "transient", "speculative"]
+    scheduled_event_id: int = 0
+    attempt: int = 1
+    scheduled_at: datetime
+    not_before: datetime | None = None
+    started: StartedTask | None = None
+    last_failure: Failure | None = None
+    last_failure_cause: str = ""
+
+
+class AdmittedUpdate(Struct):
+    """*Memory.* An update that the workflow has neither accepted nor rejected."""
+
+    delivery: UpdateDelivery
+    identity: str = ""
+    delivered: bool = False
+
+
+class UpdateState(Struct):
+    """An update in the log: accepted, and perhaps completed."""
+
+    accepted_event_id: int
+    completed_event_id: int = 0
+
+
+def update_key(update_id: str) -> str:
+    """An update among the request ids that go on with the chain, where it must not be taken for a signal's."""
+    return f"update {update_id}"
+
+
+class ExecutionState(Struct, kw_only=True):
+    """One run."""
+
+    run_id: str
+    started: WorkflowExecutionStarted
+    status: ExecutionStatus = "RUNNING"
+    last_event_id: int = 0
+    last_event_time: datetime
+    history_bytes: int = 0
+    closed: AnyEvent | None = None
+    activities: dict[int, ActivityState] = field(default_factory=dict)
+    activity_ids: dict[str, int] = field(default_factory=dict)
+    timers: dict[str, TimerState] = field(default_factory=dict)
+    workflow_task: WorkflowTaskState | None = None
+    previous_started_event_id: int = 0
+    cancel_requested: bool = False
+    signals: int = 0
+    request_ids: dict[str, datetime] = field(default_factory=dict)
+    updates: dict[str, UpdateState] = field(default_factory=dict)
+    updates_open: int = 0
+    admitted: dict[str, AdmittedUpdate] = field(default_factory=dict)
+    """*Memory.* In order of arrival."""
+    buffer: list[AnyEvent] = field(default_factory=list)
+    """Events that wait for the end of the started workflow task; their ids are 0."""
+    refusals: int = 0
+    """*Memory.* Closing commands refused in a row because news had come."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can still happen to this run."""
+        return self.closed is None
+
+    @property
+    def is_buffering(self) -> bool:
+        """Whether what comes from outside must wait for the end of a started workflow task."""
+        return self.workflow_task is not None and self.workflow_task.started is not None

@@ -1,0 +1,114 @@
+"""The next run of a chain: continue-as-new and workflow retries begin it in the transaction that closes this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct, structs
+
+from perdure_proto import events as ev
+from perdure_proto.commands import ContinueAsNewWorkflowExecution
+from perdure_proto.failures import Failure
+from perdure_server.history.decision import NewRun
+from perdure_server.history.state import ExecutionState
+
+CARRIED_FOR = timedelta(minutes=10)
+CARRIED_MAX = 10_000
+
+
+class Successor(Struct, frozen=True, kw_only=True):
+    """What the next run is to be like."""
+
+    run_id: str
+    now: datetime
+    initiator: ev.Initiator
+    backoff: timedelta = timedelta(0)
+    failure: Failure | None = None
+    signals: Sequence[ev.WorkflowExecutionSignaled] = ()
+    settled: Set[str] = frozenset()
+    """Updates that this very task accepted or rejected: they do not move on."""
+
+
+def first_events(started: ev.WorkflowExecutionStarted) -> list[ev.AnyEvent]:
+    """The events that open a run: Started, and the first workflow task unless it waits."""
+    events: list[ev.AnyEvent] = [started]
+    if not started.first_workflow_task_backoff:
+        events.append(_first_task(started, 2))
+    return events
+
+
+def continue_as_new(state: ExecutionState, command: ContinueAsNewWorkflowExecution, successor: Successor) -> NewRun:
+    """The next run as the workflow asked for it; what the command leaves open is taken from this one."""
+    old = state.started
+    changes: dict[str, Any] = {
+        "workflow_type": command.workflow_type or old.workflow_type,
+        "task_queue": command.task_queue or old.task_queue,
+        "input": command.input,
+        "kwargs": command.kwargs,
+        "encoding": command.encoding,
+        "workflow_run_timeout": command.workflow_run_timeout or old.workflow_run_timeout,
+        "workflow_task_timeout": command.workflow_task_timeout or old.workflow_task_timeout,
+        "retry_policy": command.retry_policy or old.retry_policy,
+        "memo": old.memo if command.memo is None else command.memo,
+        "search_attributes": old.search_attributes if command.search_attributes is None else command.search_attributes,
+        "attempt": 1,
+    }
+    return _new_run(state, successor, changes)
+
+
+def try_again(state: ExecutionState, successor: Successor) -> NewRun:
+    """The same run once more, after a failure."""
+    return _new_run(state, successor, {"attempt": state.started.attempt + 1})
+
+
+def _new_run(state: ExecutionState, successor: Successor, changes: dict[str, Any]) -> NewRun:
+    started = structs.replace(
+        state.started,
+        event_id=1,
+        event_time=successor.now,
+        request_id="",
+        carried_request_ids=_carried(state, successor.now),
+        original_execution_run_id=successor.run_id,
+        continued_execution_run_id=state.run_id,
+        initiator=successor.initiator,
+        continued_failure=successor.failure,
+        first_workflow_task_backoff=successor.backoff,
+        **changes,
+    )
+    moved = tuple(
+        (update.delivery, update.identity)
+        for update_id, update in state.admitted.items()
+        if update_id not in successor.settled
+    )
+    return NewRun(successor.run_id, _with_signals(started, successor.signals), moved)
+
+
+def _with_signals(
+    started: ev.WorkflowExecutionStarted, signals: Sequence[ev.WorkflowExecutionSignaled]
+) -> list[ev.AnyEvent]:
+    events = first_events(started)
+    if not signals:
+        return events
+    del events[1:]
+    for event_id, signal in enumerate(signals, 2):
+        events.append(structs.replace(signal, event_id=event_id, event_time=started.event_time))
+    if not started.first_workflow_task_backoff:
+        events.append(_first_task(started, len(events) + 1))
+    return events
+
+
+def _first_task(started: ev.WorkflowExecutionStarted, event_id: int) -> ev.WorkflowTaskScheduled:
+    return ev.WorkflowTaskScheduled(
+        event_id=event_id,
+        event_time=started.event_time,
+        task_queue=started.task_queue,
+        start_to_close_timeout=started.workflow_task_timeout,
+    )
+
+
+def _carried(state: ExecutionState, now: datetime) -> dict[str, datetime]:
+    recent = [(at, key) for key, at in state.request_ids.items() if now - at <= CARRIED_FOR]
+    recent.sort()
+    return {key: at for at, key in recent[-CARRIED_MAX:]}

@@ -1,0 +1,158 @@
+"""The run as a whole: signals, cancel requests, termination, timeouts, and the first task after a backoff."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from datetime import datetime
+
+from perdure_proto import events as ev
+from perdure_proto.errors import Code
+from perdure_proto.failures import Failure, RetryState, TimeoutFailure
+from perdure_server.config import Limits
+from perdure_server.history import requests as req
+from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, NewRun, PushCancel, refuse
+from perdure_server.history.retry import Trial, plan_retry
+from perdure_server.history.state import ExecutionState
+from perdure_server.history.transitions.arrival import arrive, flush, need_task, schedule_task
+from perdure_server.history.transitions.chain import Successor, try_again
+
+
+def signal(state: ExecutionState, request: req.SignalExecution, moment: Moment) -> Decision:
+    """Records a signal once: a repeat by request id gets the first answer, even after the close."""
+    if request.request_id and request.request_id in state.request_ids:
+        return NOTHING
+    refused = _closed(state) or _full(state, moment.limits)
+    if refused is not None:
+        return refused
+    if state.signals >= moment.limits.signals_max:
+        return refuse(
+            Code.RESOURCE_EXHAUSTED, f"the run has {moment.limits.signals_max} signals, the most that a run may have"
+        )
+    draft = Draft(state, moment)
+    arrive(
+        draft,
+        ev.WorkflowExecutionSignaled,
+        signal_name=request.signal_name,
+        input=request.input,
+        kwargs=request.kwargs,
+        encoding=request.encoding,
+        identity=request.identity,
+        request_id=request.request_id,
+        header=request.header,
+    )
+    return draft.decision()
+
+
+def cancel(state: ExecutionState, request: req.CancelExecution, moment: Moment) -> Decision:
+    """Asks the workflow to stop; it hears of it once, however often it is asked."""
+    if request.request_id and request.request_id in state.request_ids:
+        return NOTHING
+    refused = _closed(state)
+    if refused is not None:
+        return refused
+    waiting = any(isinstance(event, ev.WorkflowExecutionCancelRequested) for event in state.buffer)
+    if state.cancel_requested or waiting:
+        return NOTHING
+    draft = Draft(state, moment)
+    arrive(
+        draft,
+        ev.WorkflowExecutionCancelRequested,
+        cause=request.reason,
+        identity=request.identity,
+        request_id=request.request_id,
+    )
+    return draft.decision()
+
+
+def terminate(state: ExecutionState, request: req.TerminateExecution, moment: Moment) -> Decision:
+    """Ends the run at once; what was buffered comes before the closing event."""
+    refused = _closed(state)
+    if refused is not None:
+        return refused
+    draft = Draft(state, moment)
+    flush(draft)
+    draft.add(
+        ev.WorkflowExecutionTerminated,
+        reason=request.reason,
+        identity=request.identity,
+        details=request.details,
+    )
+    release_workers(draft)
+    return draft.decision()
+
+
+def time_out(state: ExecutionState, request: req.TimeOutExecution, moment: Moment) -> Decision:
+    """Closes a run that took too long; a retry policy may begin another while the whole execution has time."""
+    if not state.is_open:
+        return NOTHING
+    draft = Draft(state, moment)
+    flush(draft)
+    failure = Failure(message="workflow timed out", info=TimeoutFailure(timeout_type="START_TO_CLOSE"))
+    new_run, retry_state = retry_run(state, failure, moment.now, request.new_run_id)
+    draft.add(
+        ev.WorkflowExecutionTimedOut,
+        retry_state=retry_state,
+        new_execution_run_id=new_run.run_id if new_run else "",
+    )
+    release_workers(draft)
+    decision = draft.decision()
+    decision.new_run = new_run
+    return decision
+
+
+def begin_first_task(state: ExecutionState, request: req.BeginFirstTask, moment: Moment) -> Decision:
+    """The backoff of a retried run is over."""
+    if not state.is_open or state.workflow_task is not None or state.previous_started_event_id:
+        return NOTHING
+    draft = Draft(state, moment)
+    schedule_task(draft)
+    return draft.decision()
+
+
+def flush_buffer(state: ExecutionState, request: req.FlushBuffer, moment: Moment) -> Decision:
+    """A new owner writes what its predecessor had buffered: the task that it waited for is given up."""
+    draft = Draft(state, moment)
+    if not state.is_open or not flush(draft):
+        return NOTHING
+    need_task(draft)
+    return draft.decision()
+
+
+def retry_run(
+    state: ExecutionState, failure: Failure, now: datetime, new_run_id: str, settled: Set[str] = frozenset()
+) -> tuple[NewRun | None, RetryState]:
+    """The next attempt of a workflow, where its policy and its execution timeout leave one."""
+    policy = state.started.retry_policy
+    if policy is None or not new_run_id:
+        return None, "RETRY_POLICY_NOT_SET"
+    trial = Trial(attempt=state.started.attempt, now=now, expiration=state.started.workflow_execution_expiration_time)
+    retry = plan_retry(policy, failure, trial)
+    if retry.at is None:
+        return None, retry.state
+    successor = Successor(
+        run_id=new_run_id, now=now, initiator="RETRY", backoff=retry.at - now, failure=failure, settled=settled
+    )
+    return try_again(state, successor), retry.state
+
+
+def release_workers(draft: Draft, reason: str = "WORKFLOW_CLOSED") -> None:
+    """Tells the workers of a closing run that their attempts are no longer wanted."""
+    for scheduled_event_id, activity in draft.state.activities.items():
+        if activity.started_at is not None and not activity.closing:
+            push = PushCancel(scheduled_event_id, activity.attempt, activity.session, activity.started_at, reason)
+            draft.effects.append(push)
+
+
+def _closed(state: ExecutionState) -> Decision | None:
+    if state.is_open:
+        return None
+    return refuse(Code.WORKFLOW_CLOSED, f"the run {state.run_id} is closed ({state.status})", status=state.status)
+
+
+def _full(state: ExecutionState, limits: Limits) -> Decision | None:
+    events_max = limits.history_events_max - limits.history_events_reserved
+    if state.last_event_id + len(state.buffer) >= events_max:
+        return refuse(Code.HISTORY_LIMIT, f"the history has {events_max} events: the run must continue as new")
+    if len(state.request_ids) >= limits.carried_request_ids_max:
+        return refuse(Code.RESOURCE_EXHAUSTED, "too many request ids in the last minutes: try again later")
+    return None
