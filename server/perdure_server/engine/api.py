@@ -1,0 +1,126 @@
+"""The operations of the service, in the types of the wire: where the HTTP edge meets the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+from perdure_proto import service as svc
+from perdure_proto import tasks
+from perdure_server.config import ServerSettings
+from perdure_server.engine.committer import Committer
+from perdure_server.engine.completions import Completions
+from perdure_server.engine.engine import Engine
+from perdure_server.engine.handout import Handout
+from perdure_server.engine.messages import Messages
+from perdure_server.engine.queries import Queries
+from perdure_server.engine.reads import Reads
+from perdure_server.engine.starts import Starts
+from perdure_server.frontend.port import OutcomeWait
+from perdure_server.matching.port import Times
+from perdure_server.matching.service import Matching
+from perdure_server.store.port import Store
+
+
+class EngineApi:
+    """The engine and matching put together, and every operation of the service on them."""
+
+    def __init__(self, store: Store, committer: Committer, times: Times, settings: ServerSettings) -> None:
+        self.engine = Engine(store, committer, shards=settings.shards, settings=settings.engine, limits=settings.limits)
+        queries = Queries(self.engine)
+        self.handout = Handout(self.engine, Completions(self.engine, queries), queries)
+        queries.handout = self.handout
+        self.matching = self.engine.matching = Matching(self.handout, settings.engine, times)
+        self._starts = Starts(self.engine)
+        self._messages = Messages(self.engine)
+        self._queries = queries
+        self._reads = Reads(self.engine)
+
+    async def close(self) -> None:
+        """Ends what waits; nothing is handed out any more."""
+        await self.matching.close()
+        self.handout.stop()
+        self.engine.timers.stop()
+
+    async def start_workflow(
+        self, namespace: str, workflow_id: str, request: svc.StartWorkflowRequest
+    ) -> svc.StartWorkflowAnswer:
+        return await self._starts.start(namespace, workflow_id, request)
+
+    async def signal_workflow(
+        self, namespace: str, workflow_id: str, name: str, request: svc.SignalWorkflowRequest
+    ) -> svc.Acknowledged:
+        return await self._messages.signal(namespace, workflow_id, name, request)
+
+    async def cancel_workflow(
+        self, namespace: str, workflow_id: str, request: svc.CancelWorkflowRequest
+    ) -> svc.Acknowledged:
+        return await self._messages.cancel(namespace, workflow_id, request)
+
+    async def terminate_workflow(
+        self, namespace: str, workflow_id: str, request: svc.TerminateWorkflowRequest
+    ) -> svc.Acknowledged:
+        return await self._messages.terminate(namespace, workflow_id, request)
+
+    async def query_workflow(
+        self, namespace: str, workflow_id: str, name: str, request: svc.QueryWorkflowRequest
+    ) -> svc.QueryWorkflowAnswer:
+        return await self._queries.query(namespace, workflow_id, name, request)
+
+    async def update_workflow(
+        self, namespace: str, workflow_id: str, name: str, request: svc.UpdateWorkflowRequest
+    ) -> svc.UpdateWorkflowAnswer:
+        return await self._messages.update(namespace, workflow_id, name, request)
+
+    async def update_outcome(
+        self, namespace: str, workflow_id: str, update_id: str, wait: OutcomeWait
+    ) -> svc.UpdateWorkflowAnswer:
+        return await self._messages.outcome(namespace, workflow_id, update_id, wait)
+
+    async def workflow_result(
+        self, namespace: str, workflow_id: str, run_id: str, wait_s: float
+    ) -> svc.WorkflowResultAnswer:
+        return await self._reads.result(namespace, workflow_id, run_id, wait_s)
+
+    async def describe_workflow(self, namespace: str, workflow_id: str, run_id: str) -> svc.DescribeWorkflowAnswer:
+        return await self._reads.describe(namespace, workflow_id, run_id)
+
+    async def history(
+        self, namespace: str, workflow_id: str, run_id: str, after: int, wait_s: float
+    ) -> svc.HistoryAnswer:
+        return await self._reads.history(namespace, workflow_id, run_id, after, wait_s)
+
+    async def list_workflows(self, namespace: str, query: str, limit: int, cursor: str) -> svc.ListWorkflowsAnswer:
+        return await self._reads.list_workflows(namespace, query, limit, cursor)
+
+    async def count_workflows(self, namespace: str, query: str) -> svc.CountWorkflowsAnswer:
+        return await self._reads.count_workflows(namespace, query)
+
+    async def poll(self, namespace: str, queue: str, request: tasks.PollRequest) -> tasks.PollAnswer:
+        self.engine.residents.namespace(namespace)
+        return await self.matching.poll(namespace, queue, request)
+
+    async def respond(self, namespace: str, queue: str, request: tasks.RespondRequest) -> tasks.RespondAnswer:
+        return await self.matching.respond(namespace, queue, request)
+
+    async def leave(self, namespace: str, queue: str, request: tasks.LeaveRequest) -> None:
+        self.matching.leave(namespace, queue, request)
+
+    async def describe_task_queue(self, namespace: str, name: str) -> svc.DescribeTaskQueueAnswer:
+        self.engine.residents.namespace(namespace)
+        return self.matching.describe(namespace, name)
+
+    async def create_namespace(self, name: str, request: svc.CreateNamespaceRequest) -> svc.NamespaceInfo:
+        return await self._reads.create_namespace(name, request)
+
+    async def describe_namespace(self, name: str) -> svc.NamespaceInfo:
+        return await self._reads.describe_namespace(name)
+
+    async def list_namespaces(self) -> svc.ListNamespacesAnswer:
+        return await self._reads.list_namespaces()
+
+
+def real_times() -> Times:
+    """The clocks of this machine."""
+    return Times(clock=time.monotonic, wall=lambda: datetime.now(UTC), wake=asyncio.sleep)

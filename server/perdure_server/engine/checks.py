@@ -1,0 +1,77 @@
+"""What is refused at the door: ids, sizes, options. Each refusal names the limit and changes nothing."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from perdure_proto.codec import encoder
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.service import StartWorkflowRequest
+from perdure_server.config import Limits
+
+
+def check_id(name: str, value: str, limits: Limits) -> None:
+    """An id has 1 to 255 characters and nothing that Postgres cannot store."""
+    if not value:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"{name} is empty")
+    if len(value) > limits.id_length_max:
+        message = f"{name} has {len(value)} characters, the limit is {limits.id_length_max}"
+        raise ServiceError(Code.ID_TOO_LONG, message, limit=limits.id_length_max)
+    if not value.isprintable():
+        raise ServiceError(Code.INVALID_ARGUMENT, f"{name} {value!r} has characters that cannot be printed")
+
+
+def check_payload(name: str, limits: Limits, *values: bytes) -> None:
+    """A value as it travels must not pass the payload limit."""
+    size = sum(len(bytes(value)) for value in values)
+    if size > limits.payload_bytes_max:
+        message = (
+            f"{name} has {size} bytes, the limit is {limits.payload_bytes_max}: keep large values elsewhere"
+            " and pass a reference"
+        )
+        raise ServiceError(Code.PAYLOAD_TOO_LARGE, message, size=size, limit=limits.payload_bytes_max)
+
+
+def check_arguments(arguments: msgspec.Raw, kwargs: msgspec.Raw, limits: Limits) -> None:
+    """Positional arguments are a JSON array, keyword arguments an object or null."""
+    if bytes(arguments).lstrip()[:1] != b"[":
+        raise ServiceError(Code.INVALID_ARGUMENT, 'input must be a JSON array of arguments, like ["Ada"]')
+    if bytes(kwargs).lstrip()[:1] not in (b"{", b"n"):
+        raise ServiceError(Code.INVALID_ARGUMENT, "kwargs must be a JSON object")
+    check_payload("the input", limits, arguments, kwargs)
+
+
+def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits) -> None:
+    """A start that cannot be done is refused before anything is written."""
+    check_id("workflow id", workflow_id, limits)
+    check_id("workflow_type", request.workflow_type, limits)
+    check_id("task_queue", request.task_queue, limits)
+    if request.request_id:
+        check_id("request_id", request.request_id, limits)
+    check_arguments(request.input, request.kwargs, limits)
+    _check_text("static_summary", request.static_summary, limits.summary_bytes_max)
+    _check_text("static_details", request.static_details, limits.details_bytes_max)
+    _check_positive("workflow_execution_timeout", request.workflow_execution_timeout)
+    _check_positive("workflow_run_timeout", request.workflow_run_timeout)
+    _check_positive("workflow_task_timeout", request.workflow_task_timeout)
+    wrong = request.retry_policy.refusal() if request.retry_policy else None
+    if wrong:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
+    for name, value in (("cron_schedule", request.cron_schedule), ("start_delay", request.start_delay)):
+        if value:
+            raise ServiceError(Code.NOT_SUPPORTED, f"{name} is not in this version of the server")
+    check_payload("the memo", limits, encoder.encode(request.memo))
+    check_payload("the search attributes", limits, encoder.encode(request.search_attributes))
+
+
+def _check_text(name: str, text: str, bytes_max: int) -> None:
+    size = len(text.encode(errors="replace"))
+    if size > bytes_max:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"{name} has {size} bytes, the limit is {bytes_max}")
+
+
+def _check_positive(name: str, value: timedelta | None) -> None:
+    if value is not None and value.total_seconds() <= 0:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"{name} must be positive")

@@ -1,0 +1,333 @@
+"""The engine: owns the runs of its shards. It puts the parts together and says what leaves after a commit.
+
+Everything here runs on one event loop; state changes are synchronous, so no lock is needed. What may take time (loads,
+commits) is awaited by callers, never inside a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from perdure_proto import events as ev
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.failures import Failure, ServerFailure
+from perdure_proto.ids import uuid7
+from perdure_proto.service import UpdateWorkflowAnswer
+from perdure_proto.tasks import CancelActivity
+from perdure_server.config import EngineSettings, Limits
+from perdure_server.engine.committer import Committer
+from perdure_server.engine.execution import Execution, wake_all
+from perdure_server.engine.residents import Residents
+from perdure_server.engine.starts import stage_first_events
+from perdure_server.engine.timers import Timers
+from perdure_server.engine.tokens import ActivityToken
+from perdure_server.engine.transactor import Transactor
+from perdure_server.history import decision as dec
+from perdure_server.history import requests as req
+from perdure_server.history.deadlines import deadlines_of
+from perdure_server.history.evolve import begin
+from perdure_server.matching.port import TaskRef
+from perdure_server.matching.service import Matching
+from perdure_server.store.port import Parked, RunKey, Store
+
+log = structlog.get_logger()
+
+_PRIORITY_DEFAULT = 3
+
+
+class Engine:
+    """The runs of one server. `start()` before the first request, `stop()` after the last."""
+
+    def __init__(
+        self, store: Store, committer: Committer, *, shards: int, settings: EngineSettings, limits: Limits
+    ) -> None:
+        self.store = store
+        self.committer = committer
+        self.settings = settings
+        self.limits = limits
+        self.clock_offset: Callable[[], timedelta] = timedelta
+        self.residents = Residents(store, shards, self._adopt)
+        self.transactor = Transactor(committer, self, settings, limits)
+        self.timers = Timers(self.now, self._due)
+        self.matching: Matching
+        self.touched: dict[str, float] = {}
+        """Runs that changed since the last sweep."""
+
+    def now(self) -> datetime:
+        """Cluster time: our clock, corrected by what the heartbeats measured."""
+        return datetime.now(UTC) + self.clock_offset()
+
+    def new_run_id(self) -> str:
+        """An id for a run that begins now."""
+        return uuid7(int(time.time() * 1000), os.urandom(10))
+
+    def transact(self, execution: Execution, request: req.Request) -> dec.Decision:
+        """Decides and applies a request to a run in memory."""
+        if execution.is_lost:
+            raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+        return self.transactor.transact(execution, request)
+
+    async def settled(self, execution: Execution) -> None:
+        """Law: every answer waits for the last pending append; a read is confirmed by a commit that began after it."""
+        if execution.batch is not None:
+            await execution.landed()
+        else:
+            await self.committer.barrier().landed()
+
+    def emit(self, execution: Execution, effect: dec.Effect) -> None:
+        """An effect whose decision is durable."""
+        match effect:
+            case dec.OfferWorkflowTask():
+                self.offer_workflow_task(execution)
+            case dec.OfferActivity():
+                self.offer_activity(execution, effect.scheduled_event_id)
+            case dec.PushCancel():
+                self._push_cancel(execution, effect)
+            case dec.UpdateRejected():
+                self._reject_update(execution, effect)
+
+    def announce(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+        """Tells those who wait what is durable now."""
+        if execution.update_waiters:
+            self._announce_updates(execution, events)
+        wake_all(execution.event_waiters)
+        if execution.state.closed is not None and events[-1].event_id >= execution.state.closed.event_id:
+            wake_all(execution.result_waiters)
+
+    def begin_run(self, execution: Execution, new_run: dec.NewRun) -> None:
+        """Stages the next run of a chain with the close of this one; updates that wait move over."""
+        started = new_run.events[0]
+        assert isinstance(started, ev.WorkflowExecutionStarted)
+        key = RunKey(execution.key.shard_id, new_run.run_id)
+        following = Execution(key, execution.workflow, execution.namespace_id, begin(new_run.run_id, started))
+        assert not start_is_pending(execution), "one statement cannot replace a run that it inserts"
+        self.residents.add(following, is_current=True)
+        stage_first_events(self, following, new_run.events, replaces=execution.run_id)
+        for delivery, identity in new_run.moved_updates:
+            self.transact(following, req.AdmitUpdate(delivery=delivery, identity=identity))
+            waiters = execution.update_waiters.pop(delivery.update_id, None)
+            if waiters:
+                following.update_waiters[delivery.update_id] = waiters
+
+    def arm(self, execution: Execution) -> None:
+        """The earliest deadline may have changed; the run was touched."""
+        self.timers.arm(execution)
+        self.touched.pop(execution.run_id, None)  # so that the order of the dict is that of the last touch
+        self.touched[execution.run_id] = time.monotonic()
+
+    def drop(self, execution: Execution, error: Exception) -> None:
+        """The run's append did not land: memory is ahead of the log, so the run is read again when it is needed."""
+        execution.is_lost = True
+        self.residents.remove(execution)
+        for batch in [self.committer.open_batch]:
+            if execution.run_id in batch.runs and execution.run_id not in batch.refused:
+                batch.refused[execution.run_id] = error
+                del batch.runs[execution.run_id]
+        wake_all(execution.result_waiters)
+        wake_all(execution.event_waiters)
+        for waiters in execution.update_waiters.values():
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
+        if execution.buffer_batch is not None and not execution.buffer_batch.done():
+            execution.buffer_batch.set_exception(error)
+            execution.buffer_batch.exception()
+        if execution.task_ended is not None:
+            execution.task_ended.set_result(None)
+
+    def offer_workflow_task(self, execution: Execution) -> None:
+        """A workflow task is due: matching finds a worker, the one that has the run cached first."""
+        task = execution.state.workflow_task
+        if task is None or task.started is not None or execution.is_lost:
+            return
+        self._offer(execution, "workflow", 0, execution.state.started.task_queue, execution.state.started.workflow_type)
+
+    def offer_activity(self, execution: Execution, scheduled_event_id: int) -> None:
+        """An attempt of an activity is due."""
+        activity = execution.state.activities.get(scheduled_event_id)
+        if activity is None or activity.started_at is not None or activity.closing or execution.is_lost:
+            return
+        scheduled = activity.scheduled
+        queue = scheduled.task_queue or execution.state.started.task_queue
+        self._offer(execution, "activity", scheduled_event_id, queue, scheduled.activity_type)
+
+    def _offer(self, execution: Execution, kind: str, scheduled_event_id: int, queue: str, type_name: str) -> None:
+        place = (kind, scheduled_event_id)
+        if place in execution.offered:
+            return
+        activity = execution.state.activities.get(scheduled_event_id)
+        priority = activity.scheduled.priority if activity is not None else execution.state.started.priority
+        ref = TaskRef(
+            kind="activity" if kind == "activity" else "workflow",
+            namespace=execution.namespace,
+            task_queue=queue,
+            shard_id=execution.key.shard_id,
+            run_id=execution.run_id,
+            scheduled_event_id=scheduled_event_id,
+            attempt=activity.attempt if activity is not None else 1,
+            type_name=type_name,
+            priority_key=(priority.priority_key if priority else 0) or _PRIORITY_DEFAULT,
+            sticky_session="" if activity is not None else execution.sticky_session,
+        )
+        if self.matching.offer(ref):
+            execution.offered.add(place)  # type: ignore[arg-type]
+        else:
+            self._park(execution, ref)
+
+    def _park(self, execution: Execution, ref: TaskRef) -> None:
+        """The queue's window is full: the task waits in the database."""
+        if ref.scheduled_event_id in execution.parked:
+            return
+        execution.parked.add(ref.scheduled_event_id)
+        self.transactor.stage(execution).parked.append(parked_row(execution, ref))
+
+    def _push_cancel(self, execution: Execution, effect: dec.PushCancel) -> None:
+        token = ActivityToken(
+            execution.key.shard_id, execution.run_id, effect.scheduled_event_id, effect.attempt, effect.started_at
+        )
+        self.matching.push(effect.session, CancelActivity(token=str(token), reason=effect.reason))
+
+    def _reject_update(self, execution: Execution, effect: dec.UpdateRejected) -> None:
+        answer = UpdateWorkflowAnswer(
+            update_id=effect.update_id, run_id=execution.run_id, stage="COMPLETED", failure=effect.failure
+        )
+        answer_update(execution, effect.update_id, answer)
+
+    def _announce_updates(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+        for event in events:
+            if isinstance(event, ev.WorkflowExecutionUpdateCompleted):
+                answer_update(execution, event.update_id, completed_answer(execution, event))
+            elif isinstance(event, ev.WorkflowExecutionUpdateAccepted):
+                wake_accepted(execution, event.update_id)
+            elif isinstance(event, ev.CLOSING_EVENTS):
+                for update_id in list(execution.update_waiters):
+                    answer_update(execution, update_id, closed_answer(execution, update_id))
+
+    def _adopt(self, execution: Execution) -> None:
+        """A run was loaded: its deadlines, what was buffered, and all that is due."""
+        state = execution.state
+        for deadline in deadlines_of(state):
+            execution.add_deadline(deadline)
+        self.touched[execution.run_id] = time.monotonic()
+        if not state.is_open:
+            return
+        if state.buffer:
+            self.transact(execution, req.FlushBuffer())
+        self._expect_workers(execution)
+        self.timers.arm(execution)
+        if 0 not in execution.parked and (state.workflow_task is None or state.workflow_task.not_before is None):
+            self.offer_workflow_task(execution)
+        for scheduled_event_id, activity in state.activities.items():
+            if scheduled_event_id not in execution.parked and activity.next_attempt_at is None:
+                self.offer_activity(execution, scheduled_event_id)
+
+    def _expect_workers(self, execution: Execution) -> None:
+        """Attempts that the rows say are running: their workers have a while to come back."""
+        running = [(a.scheduled.event_id, a.attempt) for a in execution.state.activities.values() if a.started_at]
+        if running:
+            delay = self.settings.worker_lost_after.total_seconds()
+            asyncio.get_running_loop().call_later(delay, self._miss_workers, execution, running)
+
+    def _miss_workers(self, execution: Execution, running: list[tuple[int, int]]) -> None:
+        for scheduled_event_id, attempt in running:
+            activity = execution.state.activities.get(scheduled_event_id)
+            if activity is None or activity.attempt != attempt or activity.started_at is None or execution.is_lost:
+                continue
+            if (scheduled_event_id, attempt) not in execution.confirmed:
+                self.lose_attempt(execution, scheduled_event_id)
+
+    def lose_attempt(self, execution: Execution, scheduled_event_id: int) -> None:
+        """Law: an attempt that is the last allowed goes on until its timeout, and its late completion is accepted."""
+        activity = execution.state.activities[scheduled_event_id]
+        policy = activity.scheduled.retry_policy
+        if policy is not None and policy.maximum_attempts and activity.attempt >= policy.maximum_attempts:
+            return
+        assert activity.started_at is not None
+        failure = Failure(
+            message=f"the worker {activity.identity} was lost while it ran the activity",
+            info=ServerFailure(code=Code.WORKER_LOST),
+        )
+        request = req.FailActivity(
+            scheduled_event_id=scheduled_event_id,
+            attempt=activity.attempt,
+            started_at=activity.started_at,
+            failure=failure,
+        )
+        self.transact(execution, request)
+
+    def _due(self, run_id: str) -> None:
+        execution = self.residents.by_run.get(run_id)
+        if execution is None or execution.is_lost:
+            return
+        execution.armed_at = None
+        if execution.batch is not None and start_is_pending(execution):
+            execution.batch.runs[run_id].effects.append(lambda: self._due(run_id))
+            return
+        now = self.now()
+        while (deadline := execution.pop_due(now)) is not None:
+            request = deadline.request
+            if isinstance(request, req.TimeOutExecution):
+                request = req.TimeOutExecution(new_run_id=self.new_run_id())
+            self.transact(execution, request)
+            if not execution.state.is_open:
+                break
+        self.timers.arm(execution)
+
+
+def start_is_pending(execution: Execution) -> bool:
+    """Whether the run's claim of its workflow id has not landed yet."""
+    staged = execution.batch.runs.get(execution.run_id) if execution.batch is not None else None
+    return staged is not None and staged.start is not None
+
+
+def parked_row(execution: Execution, ref: TaskRef) -> Parked:
+    """A task that waits in the database."""
+    return Parked(
+        execution.key.shard_id,
+        execution.run_id,
+        ref.scheduled_event_id,
+        execution.namespace_id,
+        ref.task_queue,
+        "activity" if ref.kind == "activity" else "workflow",
+        ref.priority_key,
+    )
+
+
+def answer_update(execution: Execution, update_id: str, answer: UpdateWorkflowAnswer) -> None:
+    """Ends the wait for an update."""
+    for waiter in execution.update_waiters.pop(update_id, ()):
+        if not waiter.done():
+            waiter.set_result(answer)
+
+
+def wake_accepted(execution: Execution, update_id: str) -> None:
+    """Tells those who wait only for the acceptance."""
+    answer = UpdateWorkflowAnswer(update_id=update_id, run_id=execution.run_id, stage="ACCEPTED")
+    for waiter in execution.update_waiters.get(update_id, ()):
+        if not waiter.done() and getattr(waiter, "stage", "") == "ACCEPTED":
+            waiter.set_result(answer)
+
+
+def completed_answer(execution: Execution, event: ev.WorkflowExecutionUpdateCompleted) -> UpdateWorkflowAnswer:
+    """The outcome that the log has."""
+    return UpdateWorkflowAnswer(
+        update_id=event.update_id,
+        run_id=execution.run_id,
+        stage="COMPLETED",
+        result=event.result,
+        encoding=event.encoding,
+        failure=event.failure,
+    )
+
+
+def closed_answer(execution: Execution, update_id: str) -> UpdateWorkflowAnswer:
+    """The workflow ended before its handler did."""
+    message = f"the workflow closed ({execution.state.status}) before the update completed"
+    failure = Failure(message=message, info=ServerFailure(code=Code.WORKFLOW_CLOSED, non_retryable=True))
+    return UpdateWorkflowAnswer(update_id=update_id, run_id=execution.run_id, stage="COMPLETED", failure=failure)

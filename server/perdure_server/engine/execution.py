@@ -1,0 +1,136 @@
+"""One run in the memory of its owner: its state, the head of its log, what is staged, and who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from heapq import heappop, heappush
+
+from msgspec import Struct
+
+from perdure_proto.events import AnyEvent
+from perdure_proto.service import UpdateWorkflowAnswer
+from perdure_server.engine.batch import Batch
+from perdure_server.history.deadlines import Deadline
+from perdure_server.history.state import ExecutionState
+from perdure_server.matching.port import TaskKind
+from perdure_server.store.port import RunKey
+
+
+class Chunk(Struct, frozen=True):
+    """Encoded events that a worker may not have seen."""
+
+    first_event_id: int
+    last_event_id: int
+    events: bytes
+
+
+class Execution:
+    """A cached run. Only the engine touches it, on its own loop."""
+
+    def __init__(self, key: RunKey, workflow: tuple[str, str], namespace_id: int, state: ExecutionState) -> None:
+        self.key = key
+        self.namespace, self.workflow_id = workflow
+        self.namespace_id = namespace_id
+        self.state = state
+        self.head = 0
+        """`first_event_id` of the newest row that is committed or staged."""
+        self.batch: Batch | None = None
+        """The last batch that has anything of this run; None once it has landed."""
+        self.is_lost = False
+        """Dropped from the cache: nothing more may be staged."""
+        self.wake_owed = False
+        self.wake_at: datetime | None = None
+        self.chunks: list[Chunk] = []
+        self.sticky_session = ""
+        self.offered: set[tuple[TaskKind, int]] = set()
+        self.parked: set[int] = set()
+        self.touched_at = 0.0
+        self.armed_at: datetime | None = None
+        self.snapshot_event_id = 0
+        self.durable_buffer = 0
+        self.buffer_batch: asyncio.Future[Batch] | None = None
+        self.task_ended: asyncio.Future[None] | None = None
+        self.result_waiters: list[asyncio.Future[None]] = []
+        self.event_waiters: list[asyncio.Future[None]] = []
+        self.update_waiters: dict[str, list[asyncio.Future[UpdateWorkflowAnswer]]] = {}
+        self.confirmed: set[tuple[int, int]] = set()
+        """(scheduled event id, attempt) that a worker said it holds since this owner began."""
+        self._deadlines: list[tuple[datetime, int, Deadline]] = []
+        self._deadline_number = 0
+
+    @property
+    def workflow(self) -> tuple[str, str]:
+        """Namespace and workflow id."""
+        return self.namespace, self.workflow_id
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self.key.run_id
+
+    @property
+    def next_deadline(self) -> datetime | None:
+        """The earliest deadline; it may be stale."""
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def add_deadline(self, deadline: Deadline) -> None:
+        """Something must happen by then."""
+        self._deadline_number += 1
+        heappush(self._deadlines, (deadline.at, self._deadline_number, deadline))
+
+    def pop_due(self, now: datetime) -> Deadline | None:
+        """The next deadline that has come."""
+        if self._deadlines and self._deadlines[0][0] <= now:
+            return heappop(self._deadlines)[2]
+        return None
+
+    def forget_deadlines(self) -> None:
+        """The run is closed."""
+        self._deadlines.clear()
+
+    async def landed(self) -> None:
+        """Waits until all that was staged for this run has landed."""
+        while self.batch is not None:
+            batch = self.batch
+            await batch.landed(self.run_id)
+            if self.batch is batch:
+                self.batch = None
+
+    def events_since(self, event_id: int) -> list[bytes] | None:
+        """Encoded events after an id, where they are all in memory; None where they are not."""
+        if event_id == self.state.last_event_id:
+            return []
+        if not self.chunks or self.chunks[0].first_event_id > event_id + 1:
+            return None
+        chunks = [chunk for chunk in self.chunks if chunk.first_event_id > event_id]
+        if not chunks or chunks[0].first_event_id != event_id + 1:
+            return None
+        return [chunk.events for chunk in chunks]
+
+    def is_busy(self) -> bool:
+        """Whether memory holds what the store does not: such a run must not be evicted."""
+        state = self.state
+        task = state.workflow_task
+        return bool(
+            (self.batch is not None)
+            or state.admitted
+            or (self.buffer_batch is not None)
+            or self.result_waiters
+            or self.event_waiters
+            or self.update_waiters
+            or (task is not None and task.started is not None)
+        )
+
+
+def wake_all(waiters: list[asyncio.Future[None]]) -> None:
+    """Ends the wait of all that wait."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
+
+
+def event_ids(events: list[AnyEvent]) -> tuple[int, int]:
+    """The first and the last id of a transition."""
+    return events[0].event_id, events[-1].event_id

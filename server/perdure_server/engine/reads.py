@@ -1,0 +1,267 @@
+"""Reads: what a run is, what happened to it, how it ended. Each sees all that was acknowledged before it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from perdure_proto import events as ev
+from perdure_proto import service as svc
+from perdure_proto.codec import decode_events, join_arrays
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.failures import CanceledFailure, Failure, TerminatedFailure, TimeoutFailure
+from perdure_server.engine.checks import check_id
+from perdure_server.engine.execution import Execution
+from perdure_server.history.retry import DEFAULT_POLICY
+from perdure_server.history.state import ActivityState
+from perdure_server.history.transitions.activity import deadline
+from perdure_server.matching.port import TaskKind
+from perdure_server.store.port import STATUS_NAMES, ExecutionRow, HistoryRow, NamespaceRow
+
+if TYPE_CHECKING:
+    from perdure_server.engine.engine import Engine
+
+ActivityStateName = Literal["SCHEDULED", "STARTED", "BACKING_OFF", "CANCEL_REQUESTED"]
+
+_PAGE_MAX = 1_000
+_RETENTION_MIN = timedelta(hours=1)
+
+
+class Reads:
+    """Answers questions of clients and operators."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def result(self, namespace: str, workflow_id: str, run_id: str, wait_s: float) -> svc.WorkflowResultAnswer:
+        """How a run ended; `RUNNING` when the wait was over first."""
+        execution = await self._engine.residents.find(namespace, workflow_id, run_id)
+        if execution.state.is_open and wait_s > 0:
+            await self._wait(execution.result_waiters, wait_s)
+        if execution.is_lost:
+            raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+        await self._engine.settled(execution) if execution.batch or execution.state.is_open else None
+        return result_answer(execution)
+
+    async def history(
+        self, namespace: str, workflow_id: str, run_id: str, after: int, wait_s: float
+    ) -> svc.HistoryAnswer:
+        """Events after an id; waits for news where there are none."""
+        execution = await self._engine.residents.find(namespace, workflow_id, run_id)
+        await self._engine.settled(execution)
+        if wait_s > 0 and execution.state.is_open and execution.state.last_event_id <= after:
+            await self._wait(execution.event_waiters, wait_s)
+            await execution.landed()
+        rows = await self._engine.store.history(
+            execution.key.shard_id, execution.run_id, after, self._engine.settings.history_page_rows
+        )
+        is_last = not rows or (rows[-1].last_event_id >= execution.state.last_event_id)
+        following = 0 if is_last and not execution.state.is_open else (rows[-1].last_event_id if rows else after) + 1
+        return svc.HistoryAnswer(
+            run_id=execution.run_id, events=msgspec.Raw(_events_after(rows, after)), next_event_id=following
+        )
+
+    async def describe(self, namespace: str, workflow_id: str, run_id: str) -> svc.DescribeWorkflowAnswer:
+        """What a run is and what it waits for."""
+        execution = await self._engine.residents.find(namespace, workflow_id, run_id)
+        await self._engine.settled(execution)
+        state, started = execution.state, execution.state.started
+        return svc.DescribeWorkflowAnswer(
+            execution=_info(execution),
+            first_execution_run_id=started.first_execution_run_id,
+            new_run_id=getattr(state.closed, "new_execution_run_id", ""),
+            workflow_execution_timeout=started.workflow_execution_timeout,
+            workflow_run_timeout=started.workflow_run_timeout,
+            workflow_task_timeout=started.workflow_task_timeout,
+            retry_policy=started.retry_policy,
+            attempt=started.attempt,
+            cancel_requested=state.cancel_requested,
+            pending_workflow_task=self._pending_task(execution),
+            pending_activities=tuple(self._pending_activity(execution, each) for each in state.activities.values()),
+            pending_timers=len(state.timers),
+            updates_in_flight=len(state.admitted) + state.updates_open,
+            sticky_worker=execution.sticky_session,
+            static_summary=started.static_summary,
+            static_details=started.static_details,
+        )
+
+    async def list_workflows(self, namespace: str, query: str, limit: int, cursor: str) -> svc.ListWorkflowsAnswer:
+        """A page of executions, newest first."""
+        row = self._engine.residents.namespace(namespace)
+        if not 1 <= limit <= _PAGE_MAX:
+            raise ServiceError(Code.INVALID_ARGUMENT, f"limit must be from 1 to {_PAGE_MAX}")
+        await self._engine.committer.drain()
+        rows, following = await self._engine.store.list_executions(row.namespace_id, query, cursor, limit)
+        return svc.ListWorkflowsAnswer(executions=tuple(map(_row_info, rows)), next_cursor=following)
+
+    async def count_workflows(self, namespace: str, query: str) -> svc.CountWorkflowsAnswer:
+        """How many executions fit."""
+        row = self._engine.residents.namespace(namespace)
+        await self._engine.committer.drain()
+        return svc.CountWorkflowsAnswer(count=await self._engine.store.count_executions(row.namespace_id, query))
+
+    async def create_namespace(self, name: str, request: svc.CreateNamespaceRequest) -> svc.NamespaceInfo:
+        """A new namespace. Raises `NAMESPACE_ALREADY_EXISTS`."""
+        check_id("namespace", name, self._engine.limits)
+        if request.retention < _RETENTION_MIN:
+            raise ServiceError(Code.INVALID_ARGUMENT, "retention must be at least 1 hour")
+        row = await self._engine.store.create_namespace(name, request.description, request.retention)
+        if row is None:
+            raise ServiceError(Code.NAMESPACE_ALREADY_EXISTS, f"namespace {name!r} exists")
+        self._engine.residents.learn([row])
+        return _namespace_info(row)
+
+    async def describe_namespace(self, name: str) -> svc.NamespaceInfo:
+        """One namespace."""
+        return _namespace_info(self._engine.residents.namespace(name))
+
+    async def list_namespaces(self) -> svc.ListNamespacesAnswer:
+        """All of them."""
+        rows = sorted(self._engine.residents.namespaces.values(), key=lambda row: row.name)
+        return svc.ListNamespacesAnswer(namespaces=tuple(map(_namespace_info, rows)))
+
+    async def _wait(self, waiters: list[asyncio.Future[None]], wait_s: float) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters.append(waiter)
+        try:
+            async with asyncio.timeout(min(wait_s, self._engine.limits.long_poll_max.total_seconds())):
+                await waiter
+        except TimeoutError:
+            pass
+        finally:
+            if waiter in waiters:
+                waiters.remove(waiter)
+
+    def _pending_task(self, execution: Execution) -> svc.PendingWorkflowTask | None:
+        task = execution.state.workflow_task
+        if task is None:
+            return None
+        backs_off = task.not_before is not None and task.not_before > self._engine.now()
+        started = execution.state.started
+        note = "" if task.started else self._note(execution, started.task_queue, "workflow", started.workflow_type)
+        return svc.PendingWorkflowTask(
+            state="STARTED" if task.started else "BACKING_OFF" if backs_off else "SCHEDULED",
+            attempt=task.attempt,
+            scheduled_time=task.scheduled_at,
+            started_time=task.started.started_at if task.started else None,
+            next_attempt_time=task.not_before,
+            last_failure=task.last_failure,
+            last_failure_cause=task.last_failure_cause,
+            note=note,
+        )
+
+    def _pending_activity(self, execution: Execution, activity: ActivityState) -> svc.PendingActivity:
+        scheduled = activity.scheduled
+        queue = scheduled.task_queue or execution.state.started.task_queue
+        waits = activity.started_at is None and activity.next_attempt_at is None
+        return svc.PendingActivity(
+            activity_id=scheduled.activity_id,
+            activity_type=scheduled.activity_type,
+            state=_activity_state(activity),
+            attempt=activity.attempt,
+            maximum_attempts=(scheduled.retry_policy or DEFAULT_POLICY).maximum_attempts,
+            scheduled_event_id=scheduled.event_id,
+            scheduled_time=scheduled.event_time,
+            last_started_time=activity.started_at,
+            last_heartbeat_time=activity.heartbeat_at,
+            next_attempt_time=activity.next_attempt_at,
+            expiration_time=deadline(activity, "SCHEDULE_TO_CLOSE"),
+            heartbeat_details=activity.heartbeat_details,
+            last_failure=activity.last_failure,
+            last_worker_identity=activity.identity,
+            task_queue=queue,
+            note=self._note(execution, queue, "activity", scheduled.activity_type) if waits else "",
+        )
+
+    def _note(self, execution: Execution, queue: str, kind: TaskKind, type_name: str) -> str:
+        if self._engine.matching.knows(execution.namespace, queue, kind, type_name):
+            return ""
+        pollers = self._engine.matching.describe(execution.namespace, queue).pollers
+        if not pollers:
+            return f"no worker polls task queue {queue!r}"
+        return f"no worker on task queue {queue!r} knows {kind} type {type_name!r}"
+
+
+def result_answer(execution: Execution) -> svc.WorkflowResultAnswer:
+    """How a run ended, from its closing event."""
+    state = execution.state
+    closed: Any = state.closed
+    return svc.WorkflowResultAnswer(
+        run_id=execution.run_id,
+        status=state.status,
+        workflow_type=state.started.workflow_type,
+        result=getattr(closed, "result", msgspec.Raw(b"null")),
+        encoding=getattr(closed, "encoding", ""),
+        failure=_failure(closed),
+        new_run_id=getattr(closed, "new_execution_run_id", ""),
+    )
+
+
+def _failure(closed: ev.AnyEvent | None) -> Failure | None:
+    if isinstance(closed, ev.WorkflowExecutionFailed):
+        return closed.failure
+    if isinstance(closed, ev.WorkflowExecutionCanceled):
+        info = CanceledFailure(details=closed.details, encoding=closed.encoding)
+        return Failure(message="the workflow was cancelled", info=info)
+    if isinstance(closed, ev.WorkflowExecutionTerminated):
+        return Failure(message=closed.reason or "the workflow was terminated", info=TerminatedFailure())
+    if isinstance(closed, ev.WorkflowExecutionTimedOut):
+        return Failure(message="the workflow timed out", info=TimeoutFailure(timeout_type="START_TO_CLOSE"))
+    return None
+
+
+def _events_after(rows: Sequence[HistoryRow], after: int) -> bytes:
+    """Rows as one array, without the events that the caller has."""
+    if rows and rows[0].first_event_id <= after:
+        later = [event for event in decode_events(rows[0].events) if event.event_id > after]
+        return join_arrays([msgspec.json.encode(later), *(row.events for row in rows[1:])])
+    return join_arrays([row.events for row in rows])
+
+
+def _activity_state(activity: ActivityState) -> ActivityStateName:
+    if activity.cancel_requested_event_id:
+        return "CANCEL_REQUESTED"
+    if activity.started_at is not None:
+        return "STARTED"
+    return "BACKING_OFF" if activity.next_attempt_at is not None else "SCHEDULED"
+
+
+def _info(execution: Execution) -> svc.WorkflowExecutionInfo:
+    state, started = execution.state, execution.state.started
+    return svc.WorkflowExecutionInfo(
+        workflow_id=execution.workflow_id,
+        run_id=execution.run_id,
+        workflow_type=started.workflow_type,
+        task_queue=started.task_queue,
+        status=state.status,
+        start_time=started.event_time,
+        close_time=state.closed.event_time if state.closed is not None else None,
+        history_length=state.last_event_id,
+        memo=started.memo,
+        search_attributes=started.search_attributes,
+    )
+
+
+def _row_info(row: ExecutionRow) -> svc.WorkflowExecutionInfo:
+    return svc.WorkflowExecutionInfo(
+        workflow_id=row.workflow_id,
+        run_id=row.run_id,
+        workflow_type=row.workflow_type,
+        task_queue=row.task_queue,
+        status=STATUS_NAMES[row.status],  # type: ignore[arg-type]  # the table has the literal's words
+        start_time=row.start_time,
+        close_time=row.close_time,
+        history_length=row.history_length,
+        memo=msgspec.json.decode(row.memo) if row.memo else {},
+        search_attributes=msgspec.json.decode(row.search_attributes) if row.search_attributes else {},
+    )
+
+
+def _namespace_info(row: NamespaceRow) -> svc.NamespaceInfo:
+    return svc.NamespaceInfo(
+        name=row.name, description=row.description, retention=row.retention, created_at=row.created_at
+    )

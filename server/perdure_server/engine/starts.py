@@ -1,0 +1,202 @@
+"""Starting workflows. Law: a start reads nothing, the insert into `current_executions` decides.
+
+A loser first looks for its request id among the executions of the workflow id (a repeat gets its own run, whatever
+happened since), and only then asks the id policies.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from perdure_proto import events as ev
+from perdure_proto.codec import encoder
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.service import StartWorkflowAnswer, StartWorkflowRequest
+from perdure_server.engine.checks import check_start
+from perdure_server.engine.committer import AppendRefusedError
+from perdure_server.engine.execution import Execution
+from perdure_server.history import requests as req
+from perdure_server.history.deadlines import run_deadlines
+from perdure_server.history.decision import Decision, OfferWorkflowTask
+from perdure_server.history.evolve import begin
+from perdure_server.history.transitions.chain import first_events
+from perdure_server.store.port import RunKey, RunStart
+
+if TYPE_CHECKING:
+    from perdure_server.engine.engine import Engine
+
+_TRIES_MAX = 10
+_REUSABLE_AFTER_FAILURE = frozenset({"FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"})
+
+
+def stage_first_events(engine: Engine, execution: Execution, events: list[ev.AnyEvent], *, replaces: str) -> None:
+    """Stages the claim of a workflow id and the first events of its run."""
+    started = execution.state.started
+    staged = engine.transactor.stage(execution)
+    staged.start = RunStart(
+        shard_id=execution.key.shard_id,
+        run_id=execution.run_id,
+        namespace_id=execution.namespace_id,
+        workflow_id=execution.workflow_id,
+        replaces=replaces,
+        workflow_type=started.workflow_type,
+        task_queue=started.task_queue,
+        start_time=started.event_time,
+        request_id=started.request_id,
+        first_run_id=started.first_execution_run_id,
+        memo=encoder.encode(started.memo) if started.memo else None,
+        search_attributes=encoder.encode(started.search_attributes) if started.search_attributes else None,
+    )
+    for deadline in run_deadlines(execution.state):
+        execution.add_deadline(deadline)
+    effects = [] if started.first_workflow_task_backoff else [OfferWorkflowTask()]
+    execution.wake_owed = False
+    engine.transactor.apply(execution, Decision(events, effects=effects))
+
+
+class Starts:
+    """Begins workflows."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def start(self, namespace: str, workflow_id: str, request: StartWorkflowRequest) -> StartWorkflowAnswer:
+        """Starts a workflow, or answers as the id policies say."""
+        engine = self._engine
+        check_start(workflow_id, request, engine.limits)
+        namespace_id = engine.residents.namespace(namespace).namespace_id
+        for _ in range(_TRIES_MAX):
+            current = engine.residents.current.get((namespace, workflow_id))
+            if current is None:
+                execution = self._begin(namespace, namespace_id, workflow_id, request)
+                if await self._won(execution):
+                    return StartWorkflowAnswer(workflow_id=workflow_id, run_id=execution.run_id)
+                current = await self._current(namespace, workflow_id)
+                if current is None:
+                    continue
+            answer = await self._against(current, request)
+            if answer is not None:
+                return answer
+        raise ServiceError(Code.UNAVAILABLE, f"workflow id {workflow_id!r} is contended: try again")
+
+    async def _current(self, namespace: str, workflow_id: str) -> Execution | None:
+        try:
+            return await self._engine.residents.find(namespace, workflow_id)
+        except ServiceError as error:
+            if error.code != Code.WORKFLOW_NOT_FOUND:
+                raise
+            return None
+
+    async def _won(self, execution: Execution) -> bool:
+        try:
+            await execution.landed()
+        except AppendRefusedError:
+            return False
+        return True
+
+    async def _against(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+        """The workflow id has a run: a repeat, the conflict policy, or the reuse policy. None: look again."""
+        try:
+            await self._engine.settled(current)
+        except AppendRefusedError:
+            return None
+        repeat = await self._repeat(current, request)
+        if repeat is not None:
+            return repeat
+        if current.is_lost or self._engine.residents.current.get(current.workflow) is not current:
+            return None
+        if current.state.is_open:
+            return await self._conflict(current, request)
+        return await self._reuse(current, request)
+
+    async def _repeat(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+        if not request.request_id:
+            return None
+        run_id = current.run_id if current.state.started.request_id == request.request_id else ""
+        if not run_id:
+            row = await self._engine.store.execution_by_request(
+                current.namespace_id, current.workflow_id, request.request_id
+            )
+            run_id = row.run_id if row is not None else ""
+        if not run_id:
+            return None
+        return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=run_id, started=False)
+
+    async def _conflict(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+        if request.id_conflict_policy == "use_existing":
+            return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=current.run_id, started=False)
+        if request.id_conflict_policy == "fail":
+            raise ServiceError(
+                Code.WORKFLOW_ALREADY_STARTED,
+                f"workflow {current.workflow_id!r} is running (run {current.run_id})",
+                run_id=current.run_id,
+            )
+        reason = "a start with id_conflict_policy terminate_existing"
+        self._engine.transact(current, req.TerminateExecution(reason=reason, identity=request.identity))
+        return await self._replace(current, request)
+
+    async def _reuse(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+        policy, status = request.id_reuse_policy, current.state.status
+        failed = status in _REUSABLE_AFTER_FAILURE
+        if policy == "reject_duplicate" or (policy == "allow_duplicate_failed_only" and not failed):
+            raise ServiceError(
+                Code.WORKFLOW_ALREADY_STARTED,
+                f"workflow {current.workflow_id!r} ran before ({status}) and id_reuse_policy is {policy}",
+                run_id=current.run_id,
+            )
+        return await self._replace(current, request)
+
+    async def _replace(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+        execution = self._begin(
+            current.namespace, current.namespace_id, current.workflow_id, request, replaces=current.run_id
+        )
+        if await self._won(execution):
+            return StartWorkflowAnswer(workflow_id=execution.workflow_id, run_id=execution.run_id)
+        self._engine.residents.remove(current)
+        return None
+
+    def _begin(
+        self, namespace: str, namespace_id: int, workflow_id: str, request: StartWorkflowRequest, replaces: str = ""
+    ) -> Execution:
+        engine = self._engine
+        run_id = engine.new_run_id()
+        started = started_event(workflow_id, run_id, request, engine)
+        key = RunKey(engine.residents.shard_of(namespace, workflow_id), run_id)
+        execution = Execution(key, (namespace, workflow_id), namespace_id, begin(run_id, started))
+        engine.residents.add(execution, is_current=True)
+        stage_first_events(engine, execution, first_events(started), replaces=replaces)
+        return execution
+
+
+def started_event(
+    workflow_id: str, run_id: str, request: StartWorkflowRequest, engine: Engine
+) -> ev.WorkflowExecutionStarted:
+    """The first event of a run that a client starts."""
+    now = engine.now()
+    execution_timeout = request.workflow_execution_timeout
+    task_timeout = request.workflow_task_timeout or engine.limits.workflow_task_timeout
+    return ev.WorkflowExecutionStarted(
+        event_id=1,
+        event_time=now,
+        workflow_id=workflow_id,
+        workflow_type=request.workflow_type,
+        task_queue=request.task_queue,
+        input=request.input,
+        kwargs=request.kwargs,
+        encoding=request.encoding,
+        identity=request.identity,
+        request_id=request.request_id,
+        workflow_execution_timeout=execution_timeout,
+        workflow_run_timeout=request.workflow_run_timeout,
+        workflow_task_timeout=min(task_timeout, engine.limits.workflow_task_timeout_max),
+        workflow_execution_expiration_time=now + execution_timeout if execution_timeout else None,
+        original_execution_run_id=run_id,
+        first_execution_run_id=run_id,
+        retry_policy=request.retry_policy,
+        memo=request.memo,
+        search_attributes=request.search_attributes,
+        header=request.header,
+        priority=request.priority,
+        static_summary=request.static_summary,
+        static_details=request.static_details,
+    )

@@ -1,0 +1,274 @@
+"""The one place where a decision becomes memory and rows: decide, evolve, stage, arm, and what leaves after the commit.
+
+Law: state in memory runs ahead of the log by what is staged; when a run's append does not land, the run is dropped
+from memory together with all that is staged for it, and is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from perdure_proto import events as ev
+from perdure_proto.codec import encode_events, encoder
+from perdure_server.config import EngineSettings, Limits
+from perdure_server.engine.batch import Batch, Staged
+from perdure_server.engine.committer import Committer
+from perdure_server.engine.execution import Chunk, Execution, wake_all
+from perdure_server.engine.rebuild import activity_row
+from perdure_server.history import records as rec
+from perdure_server.history import requests as req
+from perdure_server.history.deadlines import Deadline, activity_deadlines, event_deadlines
+from perdure_server.history.decide import decide
+from perdure_server.history.decision import Decision, Effect, Moment, NewRun, OfferActivity, OfferWorkflowTask
+from perdure_server.history.evolve import evolve, record
+from perdure_server.store.port import STATUS_NUMBERS, BufferedEvent, RunChange
+
+_PERSISTED = (rec.AttemptFailed, rec.AttemptHeartbeat)
+_ENDS_ACTIVITY = (
+    ev.ActivityTaskCompleted,
+    ev.ActivityTaskFailed,
+    ev.ActivityTaskTimedOut,
+    ev.ActivityTaskCanceled,
+)
+_ENDS_TASK = (ev.WorkflowTaskCompleted, ev.WorkflowTaskFailed, ev.WorkflowTaskTimedOut)
+
+
+class Outlet(Protocol):
+    """Who takes what leaves after a commit, and who is told of what happens to runs."""
+
+    def emit(self, execution: Execution, effect: Effect) -> None:
+        """An effect whose decision is durable."""
+
+    def announce(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+        """Events that are durable now."""
+
+    def begin_run(self, execution: Execution, new_run: NewRun) -> None:
+        """The next run of a chain, to be staged with the close of this one."""
+
+    def arm(self, execution: Execution) -> None:
+        """The earliest deadline of a run may have changed."""
+
+    def drop(self, execution: Execution, error: Exception) -> None:
+        """The run's append did not land."""
+
+    def now(self) -> datetime:
+        """Cluster time."""
+
+
+class Transactor:
+    """Applies decisions. Synchronous: what is staged lands later."""
+
+    def __init__(self, committer: Committer, outlet: Outlet, settings: EngineSettings, limits: Limits) -> None:
+        self._committer = committer
+        self._outlet = outlet
+        self._settings = settings
+        self._limits = limits
+
+    def transact(self, execution: Execution, request: req.Request) -> Decision:
+        """Decides and applies. The answer may be given when `execution.landed()` returns."""
+        moment = Moment(self._outlet.now(), self._limits)
+        decision = decide(execution.state, request, moment)
+        if decision.events or decision.records or decision.effects:
+            self.apply(execution, decision)
+        return decision
+
+    def apply(self, execution: Execution, decision: Decision) -> None:
+        """Makes a decision true in memory and stages what must be durable."""
+        offers = any(isinstance(effect, OfferWorkflowTask | OfferActivity) for effect in decision.effects)
+        if decision.events:
+            self._write(execution, list(decision.events))
+        for fact in decision.records:
+            self._record(execution, fact)
+        if decision.new_run is not None:
+            self._outlet.begin_run(execution, decision.new_run)
+        self._keep_wake(execution, offers=offers)
+        self.release(execution, [self._emission(execution, effect) for effect in decision.effects])
+        self._outlet.arm(execution)
+
+    def stage(self, execution: Execution) -> Staged:
+        """The place of a run in the open batch."""
+        staged = self._committer.stage(execution.key, execution.workflow, execution.head)
+        batch = self._committer.open_batch
+        if execution.batch is not batch:
+            execution.batch = batch
+            staged.on_refused = lambda error: self._outlet.drop(execution, error)
+            staged.effects.append(lambda: _landed(execution, batch))
+        return staged
+
+    def release(self, execution: Execution, effects: list[Callable[[], None]]) -> None:
+        """Lets effects out once all that is staged for the run has landed; at once where nothing is."""
+        batch = execution.batch
+        staged = batch.runs.get(execution.run_id) if batch is not None else None
+        if staged is None:
+            for effect in effects:
+                effect()
+        else:
+            staged.effects.extend(effects)
+
+    def buffer_durably(self, execution: Execution) -> None:
+        """Keeps the buffered events in rows, for the started task takes its time."""
+        waiting, execution.buffer_batch = execution.buffer_batch, None
+        buffer = execution.state.buffer
+        if waiting is None or execution.is_lost:
+            return
+        staged = self.stage(execution)
+        for position in range(execution.durable_buffer, len(buffer)):
+            row = BufferedEvent(*_key(execution), position + 1, encoder.encode(buffer[position]))
+            staged.buffered.append(row)
+        execution.durable_buffer = len(buffer)
+        self._owe(execution, staged)
+        waiting.set_result(self._committer.open_batch)
+
+    def write_row(self, execution: Execution, scheduled_event_id: int) -> None:
+        """Keeps the attempt of an activity beside the log."""
+        activity = execution.state.activities.get(scheduled_event_id)
+        if activity is None or activity.closing:
+            return
+        self.stage(execution).set_activity(activity_row(execution, activity))
+        record(execution.state, rec.RowWritten(scheduled_event_id=scheduled_event_id))
+
+    def _write(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+        state = execution.state
+        rows = {e.scheduled_event_id for e in events if isinstance(e, _ENDS_ACTIVITY) and _has_row(execution, e)}
+        asked = [e.scheduled_event_id for e in events if isinstance(e, ev.ActivityTaskCancelRequested)]
+        for event in events:
+            evolve(state, event)
+            for deadline in event_deadlines(state, event):
+                execution.add_deadline(deadline)
+        staged = self.stage(execution)
+        if not staged.has_append:
+            execution.head = events[0].event_id
+        self._encode(execution, staged, events)
+        for scheduled_event_id in rows:
+            staged.drop_activity(scheduled_event_id)
+        for scheduled_event_id in asked:
+            if scheduled_event_id in state.activities:
+                self.write_row(execution, scheduled_event_id)
+        if state.closed is not None:
+            self._close(execution, staged)
+        staged.effects.append(lambda: self._outlet.announce(execution, events))
+
+    def _encode(self, execution: Execution, staged: Staged, events: list[ev.AnyEvent]) -> None:
+        """Encodes each event once: the same bytes go to the log and to workers."""
+        seen = _seen_by_worker(events)
+        parts = [part for part in (events[:seen], events[seen:]) if part]
+        if seen:
+            execution.chunks.clear()
+        for part in parts:
+            encoded = encode_events(part)
+            first_event_id, last_event_id = part[0].event_id, part[-1].event_id
+            staged.append(encoded, first_event_id, last_event_id)
+            execution.state.history_bytes += len(encoded)
+            if part is parts[-1] or not seen:
+                execution.chunks.append(Chunk(first_event_id, last_event_id, encoded))
+        if any(isinstance(event, _ENDS_TASK) for event in events) and execution.task_ended is not None:
+            ended, execution.task_ended = execution.task_ended, None
+            ended.set_result(None)
+
+    def _close(self, execution: Execution, staged: Staged) -> None:
+        state = execution.state
+        new_run_id = getattr(state.closed, "new_execution_run_id", "")
+        staged.change = RunChange(
+            *_key(execution),
+            STATUS_NUMBERS[state.status],
+            state.last_event_time,
+            state.last_event_id,
+            new_run_id,
+        )
+        staged.wake_gone = True
+        staged.clear_activities()
+        execution.wake_owed, execution.wake_at = False, None
+        execution.forget_deadlines()
+
+    def _record(self, execution: Execution, fact: rec.AnyRecord) -> None:
+        record(execution.state, fact)
+        if isinstance(fact, rec.EventBuffered):
+            self._await_flush(execution)
+        elif isinstance(fact, rec.BufferFlushed):
+            self._flushed(execution)
+        elif isinstance(fact, rec.AttemptStarted | rec.AttemptFailed | rec.AttemptHeartbeat | rec.AttemptReturned):
+            self._attempt(execution, fact.scheduled_event_id)
+        elif isinstance(fact, rec.TaskFailedAgain):
+            execution.add_deadline(Deadline(fact.not_before, req.RetryWorkflowTask()))
+            if execution.task_ended is not None:
+                ended, execution.task_ended = execution.task_ended, None
+                ended.set_result(None)
+        elif isinstance(fact, rec.SpeculationDropped):
+            wake_all(execution.event_waiters)
+        if isinstance(fact, _PERSISTED) or (isinstance(fact, rec.AttemptReturned) and _kept(execution, fact)):
+            self.write_row(execution, fact.scheduled_event_id)
+
+    def _attempt(self, execution: Execution, scheduled_event_id: int) -> None:
+        activity = execution.state.activities.get(scheduled_event_id)
+        if activity is not None:
+            for deadline in activity_deadlines(activity):
+                execution.add_deadline(deadline)
+
+    def _await_flush(self, execution: Execution) -> None:
+        """For a while the caller waits with its event; a task that takes longer has it kept in rows."""
+        if execution.buffer_batch is None:
+            loop = asyncio.get_running_loop()
+            execution.buffer_batch = loop.create_future()
+            delay = self._settings.buffer_unacknowledged_for.total_seconds()
+            loop.call_later(delay, self.buffer_durably, execution)
+
+    def _flushed(self, execution: Execution) -> None:
+        staged = self.stage(execution)
+        if execution.durable_buffer:
+            staged.flush_buffer()
+            execution.durable_buffer = 0
+        waiting, execution.buffer_batch = execution.buffer_batch, None
+        if waiting is not None:
+            waiting.set_result(self._committer.open_batch)
+
+    def _keep_wake(self, execution: Execution, *, offers: bool) -> None:
+        """Law: `owed` is set by the transaction that owes; `wake_at` is never later than the earliest deadline."""
+        state = execution.state
+        if not state.is_open or execution.wake_owed:
+            return
+        task = state.workflow_task
+        if offers and not (task is not None and task.kind == "speculative"):
+            self._owe(execution, self.stage(execution))
+            return
+        earliest = execution.next_deadline
+        if earliest is not None and (execution.wake_at is None or earliest < execution.wake_at):
+            execution.wake_at = earliest
+            self.stage(execution).set_wake(earliest, owed=False)
+
+    def _owe(self, execution: Execution, staged: Staged) -> None:
+        if not execution.wake_owed:
+            execution.wake_owed = True
+            staged.set_wake(execution.wake_at, owed=True)
+
+    def _emission(self, execution: Execution, effect: Effect) -> Callable[[], None]:
+        return lambda: self._outlet.emit(execution, effect)
+
+
+def _seen_by_worker(events: list[ev.AnyEvent]) -> int:
+    """How many of these the worker that caused them knows already: up to WorkflowTaskStarted of a completed task."""
+    for index, event in enumerate(events[:2]):
+        if isinstance(event, ev.WorkflowTaskStarted) and isinstance(events[index + 1], ev.WorkflowTaskCompleted):
+            return index + 1
+    return 0
+
+
+def _kept(execution: Execution, fact: rec.AttemptReturned) -> bool:
+    """Whether a row says that the attempt runs, which is no longer true."""
+    return execution.state.activities[fact.scheduled_event_id].row_started_at is not None
+
+
+def _has_row(execution: Execution, event: ev.AnyEvent) -> bool:
+    activity = execution.state.activities.get(getattr(event, "scheduled_event_id", 0))
+    return activity is not None and activity.has_row
+
+
+def _key(execution: Execution) -> tuple[int, str]:
+    return execution.key.shard_id, execution.key.run_id
+
+
+def _landed(execution: Execution, batch: Batch) -> None:
+    if execution.batch is batch:
+        execution.batch = None

@@ -1,0 +1,157 @@
+"""Upkeep: what a new owner loads, what the look-ahead finds, what leaves memory, and what retention removes.
+
+Law: `wakes` is the timer queue and the recovery list. The scan runs from its last bound to the look-ahead; a run leaves
+memory only when its row says exactly when it must be looked at next, and that is after the scan's bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from perdure_proto.errors import ServiceError
+from perdure_server.engine.execution import Execution
+from perdure_server.engine.rebuild import take_snapshot
+from perdure_server.history.state import STATE_VERSION
+from perdure_server.store.port import RunKey, StoreUnavailableError, WakeRow
+
+if TYPE_CHECKING:
+    from perdure_server.engine.engine import Engine
+
+log = structlog.get_logger()
+
+_RETENTION_EVERY_SECONDS = 60.0
+_RETENTION_ROWS = 500
+_RETRY_SECONDS = 1.0
+
+
+class Upkeep:
+    """Keeps memory and store in step."""
+
+    def __init__(self, engine: Engine, shards: Sequence[int]) -> None:
+        self._engine = engine
+        self._shards = list(shards)
+        self._scanned_until: datetime | None = None
+
+    async def recover(self) -> int:
+        """Loads all to which something is owed, in pages; then everything due soon. Returns how many runs."""
+        engine, loaded, after = self._engine, 0, None
+        for namespace_id, queue, kind, _ in await engine.store.parked_queues():
+            engine.matching.note_parked(
+                engine.residents.name_of(namespace_id), queue, "activity" if kind == "activity" else "workflow"
+            )
+        while True:
+            page = await engine.store.owed_runs(self._shards, after, engine.settings.load_page)
+            await self._load(page)
+            loaded += len(page)
+            if len(page) < engine.settings.load_page:
+                break
+            after = RunKey(page[-1].shard_id, page[-1].run_id)
+        return loaded + await self.scan()
+
+    async def scan(self) -> int:
+        """Loads the runs whose time comes before the look-ahead ends."""
+        engine = self._engine
+        until = engine.now() + engine.settings.look_ahead
+        since, after, found = self._scanned_until, None, 0
+        self._scanned_until = until  # first: what is written meanwhile and is due before is armed in memory
+        while True:
+            page = await engine.store.due_runs(since, until, after, engine.settings.load_page)
+            await self._load(page)
+            found += len(page)
+            if len(page) < engine.settings.load_page:
+                return found
+            after = page[-1]
+
+    async def run(self) -> None:
+        """Scans, sweeps and removes until cancelled. An outage of Postgres is waited out."""
+        settings = self._engine.settings
+        next_scan = time.monotonic() + settings.scan_every.total_seconds()
+        next_retention = time.monotonic() + _RETENTION_EVERY_SECONDS
+        while True:
+            await asyncio.sleep(min(settings.idle_after, settings.scan_every).total_seconds())
+            try:
+                self.sweep()
+                if time.monotonic() >= next_scan:
+                    await self.scan()
+                    next_scan = time.monotonic() + settings.scan_every.total_seconds()
+                if time.monotonic() >= next_retention:
+                    await self._engine.store.delete_expired(_RETENTION_ROWS)
+                    next_retention = time.monotonic() + _RETENTION_EVERY_SECONDS
+            except (StoreUnavailableError, ServiceError) as error:
+                log.warning("upkeep_repeated", reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def sweep(self) -> None:
+        """Clears what is owed no more, and lets idle runs leave memory."""
+        engine = self._engine
+        now = time.monotonic()
+        idle_since = now - engine.settings.idle_after.total_seconds()
+        evict_since = now - engine.settings.evict_after.total_seconds()
+        crowded = len(engine.residents.by_run) > engine.settings.cached_executions_max
+        for run_id, touched in list(engine.touched.items()):
+            if touched > idle_since:
+                break  # in order of the last touch
+            execution = engine.residents.by_run.get(run_id)
+            if execution is None or execution.is_lost:
+                del engine.touched[run_id]
+            elif not execution.state.is_open:
+                self._forget_closed(execution)
+            else:
+                self._settle(execution)
+                if (crowded or touched <= evict_since) and self._can_evict(execution):
+                    self._evict(execution)
+
+    async def _load(self, page: Sequence[WakeRow]) -> None:
+        engine = self._engine
+        keys = [RunKey(row.shard_id, row.run_id) for row in page if row.run_id not in engine.residents.by_run]
+        for stored in await engine.store.load_runs(keys, STATE_VERSION) if keys else []:
+            engine.residents.install(stored, is_current=True)
+
+    def _forget_closed(self, execution: Execution) -> None:
+        if not execution.is_busy():
+            self._engine.residents.remove(execution)
+            del self._engine.touched[execution.run_id]
+
+    def _settle(self, execution: Execution) -> None:
+        """Law: `owed` is cleared lazily, when the run is idle, together with the exact time to look again."""
+        if not execution.wake_owed or execution.is_busy() or self._is_owed(execution):
+            return
+        execution.wake_owed = False
+        execution.wake_at = execution.next_deadline
+        self._engine.transactor.stage(execution).set_wake(execution.wake_at, owed=False)
+
+    def _is_owed(self, execution: Execution) -> bool:
+        state = execution.state
+        task = state.workflow_task
+        if task is not None and task.not_before is None and 0 not in execution.parked:
+            return True
+        return any(
+            activity.next_attempt_at is None
+            and event_id not in execution.parked
+            and (activity.started_at is None or activity.row_started_at != activity.started_at)
+            for event_id, activity in state.activities.items()
+        )
+
+    def _can_evict(self, execution: Execution) -> bool:
+        """Only what the store knows in full, and what the scan will find again."""
+        earliest = execution.next_deadline
+        is_soon = earliest is not None and self._scanned_until is not None and earliest <= self._scanned_until
+        is_exact = not execution.wake_owed and (earliest is None or execution.wake_at == earliest)
+        runs_now = any(activity.started_at is not None for activity in execution.state.activities.values())
+        return not execution.is_busy() and not is_soon and is_exact and not runs_now
+
+    def _evict(self, execution: Execution) -> None:
+        engine = self._engine
+        grown = execution.state.last_event_id - execution.snapshot_event_id
+        if grown >= engine.settings.snapshot_events:
+            engine.transactor.stage(execution).snapshot = take_snapshot(execution)
+            execution.snapshot_event_id = execution.state.last_event_id
+            return  # it leaves in a later sweep, when the snapshot has landed
+        engine.residents.remove(execution)
+        del engine.touched[execution.run_id]

@@ -1,0 +1,140 @@
+"""An example for every endpoint: what is sent, and what comes back.
+
+They are made of the wire's own types, so an example that no longer fits does not import. `PATH_NAMES` are the names
+that the examples use in paths.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Raw, Struct
+
+from perdure_proto import service, tasks
+from perdure_proto.options import RetryPolicy
+from perdure_server.frontend.routes import Nothing
+
+RUN = "01980000-0000-7000-8000-000000000001"
+NEW_RUN = "01980000-0000-7000-8000-000000000002"
+MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
+
+PATH_NAMES = {
+    "namespace": "default",
+    "workflow_id": "order-1",
+    "name": "approve",
+    "update_id": "update-1",
+    "task_queue": "default",
+}
+
+EXECUTION = service.WorkflowExecutionInfo(
+    workflow_id="order-1",
+    run_id=RUN,
+    workflow_type="order",
+    task_queue="default",
+    status="RUNNING",
+    start_time=MORNING,
+    history_length=11,
+)
+
+UPDATED = service.UpdateWorkflowAnswer(
+    update_id="update-1", run_id=RUN, stage="COMPLETED", result=Raw(b'{"quantity":3}')
+)
+
+NAMESPACE = service.NamespaceInfo(name="default", retention=timedelta(days=3), created_at=MORNING)
+
+REQUESTS: dict[str, Struct] = {
+    "start_workflow": service.StartWorkflowRequest(
+        workflow_type="order", task_queue="default", input=Raw(b'["Ada"]'), request_id="r-1"
+    ),
+    "signal_workflow": service.SignalWorkflowRequest(input=Raw(b'["Grace"]'), request_id="r-2"),
+    "query_workflow": service.QueryWorkflowRequest(timeout=timedelta(seconds=5)),
+    "update_workflow": service.UpdateWorkflowRequest(update_id="update-1", input=Raw(b"[3]")),
+    "cancel_workflow": service.CancelWorkflowRequest(reason="the customer changed her mind", request_id="r-3"),
+    "terminate_workflow": service.TerminateWorkflowRequest(reason="it was started by mistake"),
+    "poll": tasks.PollRequest(
+        session="s-1",
+        sequence=1,
+        workflow_slots=10,
+        activity_slots=10,
+        worker=tasks.WorkerInfo(identity="7@host", workflow_types=("order",), activity_types=("charge",)),
+    ),
+    "respond": tasks.RespondRequest(
+        session="s-1",
+        sequence=2,
+        acknowledged=(1,),
+        completions=(tasks.ActivityTaskCompletion(token="t-1", result=Raw(b'"paid"')),),  # noqa: S106 - a task's name
+        activity_slots=10,
+    ),
+    "leave": tasks.LeaveRequest(session="s-1"),
+    "create_namespace": service.CreateNamespaceRequest(description="orders", retention=timedelta(days=7)),
+}
+
+ANSWERS: dict[str, Struct] = {
+    "start_workflow": service.StartWorkflowAnswer(workflow_id="order-1", run_id=RUN),
+    "describe_workflow": service.DescribeWorkflowAnswer(
+        execution=EXECUTION,
+        first_execution_run_id=RUN,
+        pending_activities=(
+            service.PendingActivity(
+                activity_id="1",
+                activity_type="charge",
+                state="STARTED",
+                attempt=2,
+                scheduled_event_id=5,
+                scheduled_time=MORNING,
+                last_worker_identity="7@host",
+                task_queue="default",
+            ),
+        ),
+        retry_policy=RetryPolicy(maximum_attempts=3),
+    ),
+    "signal_workflow": service.Acknowledged(run_id=RUN),
+    "query_workflow": service.QueryWorkflowAnswer(result=Raw(b'"waiting for approval"')),
+    "update_workflow": UPDATED,
+    "update_outcome": UPDATED,
+    "cancel_workflow": service.Acknowledged(run_id=RUN),
+    "terminate_workflow": service.Acknowledged(run_id=RUN),
+    "workflow_result": service.WorkflowResultAnswer(
+        run_id=RUN, status="COMPLETED", workflow_type="order", result=Raw(b'"shipped"')
+    ),
+    "history": service.HistoryAnswer(
+        run_id=RUN,
+        events=Raw(
+            b'[{"event_type":"WorkflowExecutionSignaled","event_id":12,"event_time":"2026-01-01T08:00:00Z",'
+            b'"signal_name":"approve","input":["Grace"]}]'
+        ),
+        next_event_id=13,
+    ),
+    "list_workflows": service.ListWorkflowsAnswer(executions=(EXECUTION,), next_cursor="b3JkZXItMQ"),
+    "count_workflows": service.CountWorkflowsAnswer(count=42),
+    "poll": tasks.PollAnswer(
+        sequence=1,
+        tasks=(
+            tasks.ActivityTask(
+                token="t-1",  # noqa: S106 - a task's name
+                workflow_id="order-1",
+                run_id=RUN,
+                workflow_type="order",
+                activity_id="1",
+                activity_type="charge",
+                input=Raw(b'["Ada",3]'),
+                scheduled_time=MORNING,
+                current_attempt_scheduled_time=MORNING,
+                started_time=MORNING,
+                start_to_close_timeout=timedelta(minutes=1),
+            ),
+        ),
+    ),
+    "respond": tasks.RespondAnswer(sequence=2, results=(tasks.CompletionResult(),)),
+    "leave": Nothing(),
+    "describe_task_queue": service.DescribeTaskQueueAnswer(
+        name="default",
+        pollers=(
+            service.PollerInfo(session="s-1", identity="7@host", workflow_types=("order",), activity_types=("charge",)),
+        ),
+        activity_backlog=3,
+    ),
+    "create_namespace": NAMESPACE,
+    "describe_namespace": NAMESPACE,
+    "list_namespaces": service.ListNamespacesAnswer(namespaces=(NAMESPACE,)),
+}

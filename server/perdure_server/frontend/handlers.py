@@ -1,0 +1,143 @@
+"""One function for each operation that takes more than passing a call on: waits are bounded here.
+
+Handlers know the types of the wire and the seam; they must not know HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import msgspec
+from msgspec import Struct
+
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.service import UpdateWorkflowRequest
+from perdure_server.config import Limits
+from perdure_server.frontend.call import Call, OutcomeParameters
+from perdure_server.frontend.port import Api, OutcomeWait
+
+Handler = Callable[["Desk", Call], Awaitable[Struct | None]]
+
+
+class Desk(Struct, frozen=True):
+    """Whom a handler asks, and the bounds it keeps."""
+
+    api: Api
+    limits: Limits
+
+
+def bounded(wait: timedelta, longest: timedelta) -> timedelta:
+    """A wait that a caller asks for, no longer than the service allows."""
+    return min(max(wait, timedelta(0)), longest)
+
+
+def start_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.start_workflow(call.names[0], call.names[1], call.body)
+
+
+def signal_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.signal_workflow(call.names[0], call.names[1], call.names[2], call.body)
+
+
+def cancel_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.cancel_workflow(call.names[0], call.names[1], call.body)
+
+
+def terminate_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.terminate_workflow(call.names[0], call.names[1], call.body)
+
+
+def query_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    timeout = bounded(call.body.timeout, desk.limits.query_timeout_max)
+    body = msgspec.structs.replace(call.body, timeout=timeout)
+    return desk.api.query_workflow(call.names[0], call.names[1], call.names[2], body)
+
+
+def update_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    wait = bounded(call.body.wait, desk.limits.long_poll_max)
+    body = msgspec.structs.replace(call.body, wait=wait)
+    return desk.api.update_workflow(call.names[0], call.names[1], call.names[2], body)
+
+
+def update_outcome(desk: Desk, call: Call) -> Awaitable[Struct]:
+    wait = bounded(call.query.wait, desk.limits.long_poll_max).total_seconds()
+    options = OutcomeWait(run_id=call.query.run_id, stage=call.query.wait_for_stage, wait_s=wait)
+    return desk.api.update_outcome(call.names[0], call.names[1], call.names[2], options)
+
+
+def workflow_result(desk: Desk, call: Call) -> Awaitable[Struct]:
+    wait = bounded(call.query.wait, desk.limits.long_poll_max).total_seconds()
+    return desk.api.workflow_result(call.names[0], call.names[1], call.query.run_id, wait)
+
+
+def history(desk: Desk, call: Call) -> Awaitable[Struct]:
+    wait = bounded(call.query.wait, desk.limits.long_poll_max).total_seconds()
+    return desk.api.history(call.names[0], call.names[1], call.query.run_id, call.query.after, wait)
+
+
+def describe_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.describe_workflow(call.names[0], call.names[1], call.query.run_id)
+
+
+def list_workflows(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.list_workflows(call.names[0], call.query.query, call.query.limit, call.query.cursor)
+
+
+def count_workflows(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.count_workflows(call.names[0], call.query.query)
+
+
+def poll(desk: Desk, call: Call) -> Awaitable[Struct]:
+    body = call.body
+    if not timedelta(0) <= body.wait <= desk.limits.long_poll_max:
+        body = msgspec.structs.replace(body, wait=bounded(body.wait, desk.limits.long_poll_max))
+    return desk.api.poll(call.names[0], call.names[1], body)
+
+
+def respond(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.respond(call.names[0], call.names[1], call.body)
+
+
+def leave(desk: Desk, call: Call) -> Awaitable[None]:
+    return desk.api.leave(call.names[0], call.names[1], call.body)
+
+
+def describe_task_queue(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.describe_task_queue(call.names[0], call.names[1])
+
+
+def create_namespace(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.create_namespace(call.names[0], call.body)
+
+
+def describe_namespace(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.describe_namespace(call.names[0])
+
+
+def list_namespaces(desk: Desk, _: Call) -> Awaitable[Struct]:
+    return desk.api.list_namespaces()
+
+
+def without_wait(handler: Handler, call: Call) -> tuple[Handler, Call] | None:
+    """The call that a long poll becomes when the server drains: the same question, answered at once.
+
+    None: it has to be let go on, for asking again would be asking twice.
+    """
+    if isinstance(call.body, UpdateWorkflowRequest):
+        body = call.body
+        if not body.update_id:
+            return None
+        query = OutcomeParameters(run_id=body.run_id, wait_for_stage=body.wait_for_stage)
+        return _outcome_or_again, Call([*call.names[:2], body.update_id], query, None)
+    return handler, Call(call.names, msgspec.structs.replace(call.query, wait=timedelta(0)), call.body)
+
+
+async def _outcome_or_again(desk: Desk, call: Call) -> Struct:
+    """An update that was not admitted yet is admitted by another server: its id makes that safe."""
+    try:
+        return await update_outcome(desk, call)
+    except ServiceError as error:
+        if error.code is Code.UPDATE_NOT_FOUND:
+            raise ServiceError(Code.UNAVAILABLE, "this server is going away: repeat the update elsewhere") from None
+        raise

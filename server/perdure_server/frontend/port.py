@@ -1,0 +1,116 @@
+"""The seam between the HTTP edge and the engine: one method for each operation, in the types of the wire.
+
+Every method may raise `ServiceError`, and may be cancelled at any await when the caller's connection closes: what was
+decided goes on. Waits are bounded already. It must not know HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from perdure_proto.service import (
+    Acknowledged,
+    CancelWorkflowRequest,
+    CountWorkflowsAnswer,
+    CreateNamespaceRequest,
+    DescribeTaskQueueAnswer,
+    DescribeWorkflowAnswer,
+    HistoryAnswer,
+    ListNamespacesAnswer,
+    ListWorkflowsAnswer,
+    NamespaceInfo,
+    QueryWorkflowAnswer,
+    QueryWorkflowRequest,
+    SignalWorkflowRequest,
+    StartWorkflowAnswer,
+    StartWorkflowRequest,
+    TerminateWorkflowRequest,
+    UpdateStage,
+    UpdateWorkflowAnswer,
+    UpdateWorkflowRequest,
+    WorkflowResultAnswer,
+)
+from perdure_proto.tasks import LeaveRequest, PollAnswer, PollRequest, RespondAnswer, RespondRequest
+
+
+class OutcomeWait(Struct, frozen=True, kw_only=True):
+    """Which run's update (empty: of the chain's current one), the stage to wait for, and for how long."""
+
+    run_id: str = ""
+    stage: UpdateStage = "COMPLETED"
+    wait_s: float = 0.0
+
+
+class Api(Protocol):
+    """The operations. An empty `run_id` means the current run; `wait_s` 0 means do not wait."""
+
+    async def start_workflow(
+        self, namespace: str, workflow_id: str, request: StartWorkflowRequest
+    ) -> StartWorkflowAnswer: ...
+
+    async def signal_workflow(
+        self, namespace: str, workflow_id: str, name: str, request: SignalWorkflowRequest
+    ) -> Acknowledged: ...
+
+    async def cancel_workflow(
+        self, namespace: str, workflow_id: str, request: CancelWorkflowRequest
+    ) -> Acknowledged: ...
+
+    async def terminate_workflow(
+        self, namespace: str, workflow_id: str, request: TerminateWorkflowRequest
+    ) -> Acknowledged: ...
+
+    async def query_workflow(
+        self, namespace: str, workflow_id: str, name: str, request: QueryWorkflowRequest
+    ) -> QueryWorkflowAnswer: ...
+
+    async def update_workflow(
+        self, namespace: str, workflow_id: str, name: str, request: UpdateWorkflowRequest
+    ) -> UpdateWorkflowAnswer: ...
+
+    async def update_outcome(
+        self, namespace: str, workflow_id: str, update_id: str, wait: OutcomeWait
+    ) -> UpdateWorkflowAnswer: ...
+
+    async def workflow_result(
+        self, namespace: str, workflow_id: str, run_id: str, wait_s: float
+    ) -> WorkflowResultAnswer: ...
+
+    async def describe_workflow(self, namespace: str, workflow_id: str, run_id: str) -> DescribeWorkflowAnswer: ...
+
+    async def history(
+        self, namespace: str, workflow_id: str, run_id: str, after: int, wait_s: float
+    ) -> HistoryAnswer: ...
+
+    async def list_workflows(self, namespace: str, query: str, limit: int, cursor: str) -> ListWorkflowsAnswer: ...
+
+    async def count_workflows(self, namespace: str, query: str) -> CountWorkflowsAnswer: ...
+
+    async def poll(self, namespace: str, queue: str, request: PollRequest) -> PollAnswer: ...
+
+    async def respond(self, namespace: str, queue: str, request: RespondRequest) -> RespondAnswer: ...
+
+    async def leave(self, namespace: str, queue: str, request: LeaveRequest) -> None: ...
+
+    async def describe_task_queue(self, namespace: str, name: str) -> DescribeTaskQueueAnswer: ...
+
+    async def create_namespace(self, name: str, request: CreateNamespaceRequest) -> NamespaceInfo: ...
+
+    async def describe_namespace(self, name: str) -> NamespaceInfo: ...
+
+    async def list_namespaces(self) -> ListNamespacesAnswer: ...
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether the server can do its work; if not, what it waits for and why."""
+
+    state: Literal["ready", "waiting for database", "waiting for ownership", "draining"]
+    reason: str = ""
+
+
+class Health(Protocol):
+    """What the server knows of its own state."""
+
+    def readiness(self) -> Readiness: ...

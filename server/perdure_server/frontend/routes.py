@@ -1,0 +1,270 @@
+"""Every endpoint, once: method, path, handler, types, and what the OpenAPI document says of it.
+
+A path is matched segment by segment on the raw target, so an encoded slash stays inside its name. It must not know
+what an operation does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from perdure_proto import service, tasks
+from perdure_proto.errors import Code, ServiceError
+from perdure_server.frontend import call, handlers
+from perdure_server.frontend.handlers import Handler
+
+PREFIX = "/api/v1/"
+
+Method = Literal["GET", "POST"]
+
+
+class Nothing(Struct, frozen=True):
+    """An empty answer: done."""
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One endpoint. `long` means that it may wait; `in_namespace` that its namespace must exist."""
+
+    method: Method
+    path: str
+    handler: Handler
+    summary: str
+    answer: type[Struct]
+    request: type[Struct] | None = None
+    query: type[call.Parameters] = call.NoParameters
+    long: bool = False
+    in_namespace: bool = True
+
+    @property
+    def name(self) -> str:
+        """The operation's name: that of its handler."""
+        return self.handler.__name__
+
+
+NAMESPACE = "namespaces/{namespace}"
+WORKFLOW = f"{NAMESPACE}/workflows/{{workflow_id}}"
+QUEUE = f"{NAMESPACE}/task-queues/{{task_queue}}"
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="POST",
+        path=WORKFLOW,
+        handler=handlers.start_workflow,
+        summary="Start a workflow.",
+        request=service.StartWorkflowRequest,
+        answer=service.StartWorkflowAnswer,
+    ),
+    Route(
+        method="GET",
+        path=WORKFLOW,
+        handler=handlers.describe_workflow,
+        summary="Describe a workflow: its status, and everything that is pending.",
+        query=call.RunParameters,
+        answer=service.DescribeWorkflowAnswer,
+    ),
+    Route(
+        method="POST",
+        path=f"{WORKFLOW}/signal/{{name}}",
+        handler=handlers.signal_workflow,
+        summary="Send a signal; it is durable when the answer comes.",
+        request=service.SignalWorkflowRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="POST",
+        path=f"{WORKFLOW}/query/{{name}}",
+        handler=handlers.query_workflow,
+        summary="Ask a running or closed workflow; a worker answers.",
+        request=service.QueryWorkflowRequest,
+        answer=service.QueryWorkflowAnswer,
+    ),
+    Route(
+        method="POST",
+        path=f"{WORKFLOW}/update/{{name}}",
+        handler=handlers.update_workflow,
+        summary="Send an update and wait for a stage of it.",
+        request=service.UpdateWorkflowRequest,
+        answer=service.UpdateWorkflowAnswer,
+        long=True,
+    ),
+    Route(
+        method="GET",
+        path=f"{WORKFLOW}/updates/{{update_id}}",
+        handler=handlers.update_outcome,
+        summary="Fetch the outcome of an update, or wait for it.",
+        query=call.OutcomeParameters,
+        answer=service.UpdateWorkflowAnswer,
+        long=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{WORKFLOW}/cancel",
+        handler=handlers.cancel_workflow,
+        summary="Ask a workflow to cancel itself.",
+        request=service.CancelWorkflowRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="POST",
+        path=f"{WORKFLOW}/terminate",
+        handler=handlers.terminate_workflow,
+        summary="End a workflow at once; its code runs no more.",
+        request=service.TerminateWorkflowRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="GET",
+        path=f"{WORKFLOW}/result",
+        handler=handlers.workflow_result,
+        summary="How a run ended, or wait for it.",
+        query=call.ResultParameters,
+        answer=service.WorkflowResultAnswer,
+        long=True,
+    ),
+    Route(
+        method="GET",
+        path=f"{WORKFLOW}/history",
+        handler=handlers.history,
+        summary="The events of a run after a given one, or wait for more.",
+        query=call.HistoryParameters,
+        answer=service.HistoryAnswer,
+        long=True,
+    ),
+    Route(
+        method="GET",
+        path=f"{NAMESPACE}/workflows",
+        handler=handlers.list_workflows,
+        summary="List workflows that a filter finds, newest first.",
+        query=call.ListParameters,
+        answer=service.ListWorkflowsAnswer,
+    ),
+    Route(
+        method="GET",
+        path=f"{NAMESPACE}/workflow-count",
+        handler=handlers.count_workflows,
+        summary="Count workflows that a filter finds.",
+        query=call.CountParameters,
+        answer=service.CountWorkflowsAnswer,
+    ),
+    Route(
+        method="POST",
+        path=f"{QUEUE}/poll",
+        handler=handlers.poll,
+        summary="Workers: ask for tasks, and wait for them.",
+        request=tasks.PollRequest,
+        answer=tasks.PollAnswer,
+    ),
+    Route(
+        method="POST",
+        path=f"{QUEUE}/respond",
+        handler=handlers.respond,
+        summary="Workers: complete tasks, and take what is due next.",
+        request=tasks.RespondRequest,
+        answer=tasks.RespondAnswer,
+    ),
+    Route(
+        method="POST",
+        path=f"{QUEUE}/leave",
+        handler=handlers.leave,
+        summary="Workers: end a session.",
+        request=tasks.LeaveRequest,
+        answer=Nothing,
+    ),
+    Route(
+        method="GET",
+        path=QUEUE,
+        handler=handlers.describe_task_queue,
+        summary="Who polls a task queue, and how much waits in it.",
+        answer=service.DescribeTaskQueueAnswer,
+    ),
+    Route(
+        method="POST",
+        path=NAMESPACE,
+        handler=handlers.create_namespace,
+        summary="Create a namespace.",
+        request=service.CreateNamespaceRequest,
+        answer=service.NamespaceInfo,
+        in_namespace=False,
+    ),
+    Route(
+        method="GET",
+        path=NAMESPACE,
+        handler=handlers.describe_namespace,
+        summary="Describe a namespace.",
+        answer=service.NamespaceInfo,
+        in_namespace=False,
+    ),
+    Route(
+        method="GET",
+        path="namespaces",
+        handler=handlers.list_namespaces,
+        summary="List all namespaces.",
+        answer=service.ListNamespacesAnswer,
+        in_namespace=False,
+    ),
+)
+
+
+class Endpoint:
+    """A route with its decoders, made once."""
+
+    __slots__ = ("decoder", "route")
+
+    def __init__(self, route: Route) -> None:
+        self.route = route
+        self.decoder: msgspec.json.Decoder[Any] | None = None
+        if route.request is not None:
+            self.decoder = msgspec.json.Decoder(route.request)
+
+
+class _Node:
+    __slots__ = ("endpoints", "fixed", "name")
+
+    def __init__(self) -> None:
+        self.fixed: dict[str, _Node] = {}
+        self.name: _Node | None = None
+        self.endpoints: dict[str, Endpoint] = {}
+
+
+class RouteTable:
+    """Finds the endpoint of a target, in one dictionary look-up for each segment."""
+
+    def __init__(self, routes: tuple[Route, ...] = ROUTES) -> None:
+        self._root = _Node()
+        for route in routes:
+            node = self._root
+            for segment in route.path.split("/"):
+                if segment.startswith("{"):
+                    node.name = node.name or _Node()
+                    node = node.name
+                else:
+                    node = node.fixed.setdefault(segment, _Node())
+            node.endpoints[route.method] = Endpoint(route)
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, list[str]]:
+        """The endpoint of a path below the prefix, and the encoded names in it."""
+        node, names = self._root, []
+        for segment in path.split("/"):
+            below = node.fixed.get(segment)
+            if below is None:
+                below = node.name
+                if below is None:
+                    raise ServiceError(Code.NOT_FOUND, f"no endpoint {PREFIX}{path}; see /api/openapi.json")
+                names.append(segment)
+            node = below
+        endpoint = node.endpoints.get(method)
+        if endpoint is None:
+            raise _not_here(method, path, node.endpoints)
+        return endpoint, names
+
+
+def _not_here(method: str, path: str, endpoints: dict[str, Endpoint]) -> ServiceError:
+    if not endpoints:
+        return ServiceError(Code.NOT_FOUND, f"no endpoint {PREFIX}{path}; see /api/openapi.json")
+    allowed = sorted(endpoints)
+    return ServiceError(
+        Code.METHOD_NOT_ALLOWED, f"{method} is not for {PREFIX}{path}: use {' or '.join(allowed)}", allowed=allowed
+    )

@@ -1,0 +1,195 @@
+"""One history server process: waits for Postgres, becomes the owner, serves, and leaves without losing anything.
+
+The composition root of the server: the only place that knows every part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import cast
+
+import structlog
+
+from perdure_proto.errors import Code, ServiceError
+from perdure_server.cluster.ownership import Ownership, OwnershipOptions
+from perdure_server.config import ServerSettings
+from perdure_server.engine.api import EngineApi, real_times
+from perdure_server.engine.committer import Committer
+from perdure_server.engine.upkeep import Upkeep
+from perdure_server.frontend.app import Frontend, FrontendOptions
+from perdure_server.frontend.port import Api, Readiness
+from perdure_server.store.connections import connect
+from perdure_server.store.migrate import check_schema
+from perdure_server.store.port import StoreUnavailableError
+from perdure_server.store.postgres import PostgresStore
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS_MAX = 2.0
+_RETRY_SECONDS_MIN = 0.1
+
+
+class Gate:
+    """What the HTTP edge calls: the engine while this server owns the shards, a retryable refusal before and after."""
+
+    def __init__(self) -> None:
+        self.api: EngineApi | None = None
+        self.state = Readiness(state="waiting for database")
+
+    def readiness(self) -> Readiness:
+        """Whether the server can do its work."""
+        return self.state
+
+    def __getattr__(self, name: str) -> object:
+        if self.api is None:
+            reason = f": {self.state.reason}" if self.state.reason else ""
+            raise ServiceError(Code.UNAVAILABLE, f"the server is not ready, {self.state.state}{reason}")
+        return getattr(self.api, name)
+
+
+class Server:
+    """One history server. `await run()` until cancelled; cancelling drains."""
+
+    def __init__(self, settings: ServerSettings, version: str = "0.1.0") -> None:
+        self._settings = settings
+        self._version = version
+        self._gate = Gate()
+        options = FrontendOptions(server_version=version)
+        self._frontend = Frontend(cast("Api", self._gate), self._gate, settings, options)
+        self.started = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._frontend.port
+
+    async def run(self) -> None:
+        """Listens at once, serves as soon as Postgres is there and the shards are owned, drains when cancelled."""
+        await self._frontend.start()
+        log.info("listening", host=self._settings.host, port=self.port, server=self._settings.name)
+        try:
+            async with await self._connect() as store:
+                while True:
+                    await self._own_and_serve(store)
+        finally:
+            await self._frontend.close()
+
+    async def _connect(self) -> PostgresStore:
+        """Waits for Postgres, and refuses a schema that this version does not fit."""
+        pause = _RETRY_SECONDS_MIN
+        while True:
+            try:
+                await self._check_schema()
+                return await PostgresStore.open(self._settings.database_url, group_id=self._settings.group_id)
+            except (StoreUnavailableError, OSError, TimeoutError) as error:
+                self._say(Readiness(state="waiting for database", reason=str(error) or type(error).__name__))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _RETRY_SECONDS_MAX)
+
+    async def _check_schema(self) -> None:
+        connection = await connect(self._settings.database_url)
+        try:
+            await check_schema(connection)
+        finally:
+            connection.terminate()
+
+    async def _own_and_serve(self, store: PostgresStore) -> None:
+        """Serves until the fence is lost (then it stands by again) or until cancelled."""
+        self._say(Readiness(state="waiting for ownership"))
+        lost = asyncio.Event()
+        ownership = await self._acquire(store, lost)
+        try:
+            await self._serve(store, ownership, lost)
+        finally:
+            self._gate.api = None
+            await asyncio.shield(ownership.release())
+
+    async def _acquire(self, store: PostgresStore, lost: asyncio.Event) -> Ownership:
+        settings = self._settings
+        options = OwnershipOptions(
+            server=settings.name,
+            address=f"http://{settings.host}:{self.port}",
+            version=self._version,
+            shards=settings.shards,
+            heartbeat_every=settings.heartbeat_every,
+            lease=settings.lease,
+            on_waiting=lambda reason: self._say(Readiness(state="waiting for ownership", reason=reason)),
+            on_lost=lambda _: lost.set(),
+        )
+        while True:
+            try:
+                return await Ownership.acquire(store, options)
+            except StoreUnavailableError as error:
+                self._say(Readiness(state="waiting for database", reason=str(error)))
+                await asyncio.sleep(_RETRY_SECONDS_MIN)
+
+    async def _serve(self, store: PostgresStore, ownership: Ownership, lost: asyncio.Event) -> None:
+        settings = self._settings
+        committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
+        api = EngineApi(store, committer, real_times(), settings)
+        api.engine.clock_offset = lambda: ownership.clock_offset
+        upkeep = Upkeep(api.engine, ownership.shards)
+        committing = asyncio.create_task(committer.run(), name="committer")
+        keeping: asyncio.Task[None] | None = None
+        try:
+            await self._recover(store, api, upkeep)
+            keeping = asyncio.create_task(upkeep.run(), name="upkeep")
+            self._gate.api = api
+            self._say(Readiness(state="ready"))
+            await self._until_over(lost, committing, keeping)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._drain(api, committer))
+            raise
+        finally:
+            await _stop(committing, keeping)
+            await api.close()
+
+    async def _recover(self, store: PostgresStore, api: EngineApi, upkeep: Upkeep) -> None:
+        """Everything owed is in memory before the first request is answered."""
+        while True:
+            try:
+                api.engine.residents.learn(await store.namespaces())
+                loaded = await upkeep.recover()
+            except StoreUnavailableError as error:
+                self._say(Readiness(state="waiting for database", reason=str(error)))
+                await asyncio.sleep(_RETRY_SECONDS_MIN)
+            else:
+                log.info("recovered", executions=loaded)
+                return
+
+    async def _until_over(self, lost: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
+        """Returns when the fence is lost; raises what a task of ours died of."""
+        waiting = asyncio.create_task(lost.wait())
+        try:
+            done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task is not waiting:
+                    task.result()
+        finally:
+            waiting.cancel()
+
+    async def _drain(self, api: EngineApi, committer: Committer) -> None:
+        """Law of SIGTERM: no request fails. Polls are answered, commits land, then the shards are given away."""
+        self._say(Readiness(state="draining"))
+        with suppress(ServiceError, TimeoutError):
+            async with asyncio.timeout(self._settings.drain.total_seconds()):
+                await self._frontend.drain()
+                await api.matching.close()
+                await committer.drain()
+
+    def _say(self, state: Readiness) -> None:
+        if state != self._gate.state:
+            log.info("server_state", state=state.state, reason=state.reason)
+        self._gate.state = state
+        if state.state == "ready":
+            self.started.set()
+        else:
+            self.started.clear()
+
+
+async def _stop(*tasks: asyncio.Task[None] | None) -> None:
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
