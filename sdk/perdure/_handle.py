@@ -1,0 +1,350 @@
+"""A workflow seen from a client: wait for it, look at it, talk to it, stop it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any, Final, Generic, Literal, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
+from uuid import uuid4
+
+from perdure import exceptions
+from perdure._failures import exception_of
+from perdure._history import History, WorkflowExecutionDescription, description_of
+from perdure._messages import Outgoing, Query, QueryCall, Signals, UpdateCall, outgoing
+from perdure._service import LONG_POLL_SECONDS, Service
+from perdure_proto.codec import decode_events
+from perdure_proto.errors import Code
+from perdure_proto.events import AnyEvent
+from perdure_proto.failures import Failure
+from perdure_proto.service import (
+    CancelWorkflowRequest,
+    QueryWorkflowRequest,
+    SignalWorkflowRequest,
+    TerminateWorkflowRequest,
+    UpdateStage,
+    UpdateWorkflowAnswer,
+    UpdateWorkflowRequest,
+    WorkflowResultAnswer,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Ts = TypeVarTuple("Ts")
+
+WaitForStage = Literal["ACCEPTED", "COMPLETED"]
+
+_STAGES: Final[tuple[UpdateStage, ...]] = ("ADMITTED", "ACCEPTED", "COMPLETED")
+_OPEN: Final = frozenset({"RUNNING", "PAUSED"})
+
+
+class WorkflowHandle(Signals, Generic[R_co]):
+    """A workflow execution: `R` is what its result comes back as.
+
+    Without a `run_id` it means the current run of the id. Errors of the service are `RPCError`, such as with the code
+    `WORKFLOW_NOT_FOUND`.
+
+    Example:
+        ``handle = await client.start_workflow(hello, "Ada"); print(await handle.result())``
+    """
+
+    def __init__(self, service: Service, id: str, *, run_id: str | None, result_type: Any) -> None:
+        self._service = service
+        self._id = id
+        self._run_id = run_id
+        self._result_type = result_type
+        self._first_run_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The workflow id."""
+        return self._id
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that everything but `result` is about; None means the current one."""
+        return self._run_id
+
+    @property
+    def result_run_id(self) -> str | None:
+        """The run that `result` begins with; None means the current one."""
+        return self._run_id or self._first_run_id
+
+    @property
+    def first_execution_run_id(self) -> str | None:
+        """The run that a start began or found; None for a handle that was not given by a start."""
+        return self._first_run_id
+
+    def started_as(self, run_id: str) -> WorkflowHandle[R_co]:
+        """The same handle, with the run that a start began."""
+        self._first_run_id = run_id
+        return self
+
+    async def result(self, *, follow_runs: bool = True) -> R_co:
+        """Waits for the workflow and gives its result.
+
+        Args:
+            follow_runs: goes on with the next run after continue-as-new, retry or cron. Default True.
+
+        Raises `WorkflowFailureError`, whose `cause` says what happened, and `WorkflowContinuedAsNewError` where runs
+        are not followed.
+        """
+        run_id = self.result_run_id or ""
+        while True:
+            answer = await self._service.result(self._id, run_id)
+            run_id = answer.run_id
+            if answer.status in _OPEN:
+                continue
+            if not (answer.new_run_id and follow_runs):
+                return self._outcome(answer)
+            run_id = answer.new_run_id
+
+    def _outcome(self, answer: WorkflowResultAnswer) -> R_co:
+        if answer.status == "COMPLETED":
+            return cast(R_co, self._service.converter.decode_value(answer.result, answer.encoding, self._result_type))
+        if answer.status == "CONTINUED_AS_NEW":
+            raise exceptions.WorkflowContinuedAsNewError(answer.new_run_id)
+        cause = self._exception(answer.failure) if answer.failure else _without_failure(answer)
+        raise exceptions.WorkflowFailureError(cause=cause)
+
+    def _exception(self, failure: Failure) -> exceptions.FailureError:
+        return exception_of(failure, self._service.converter)
+
+    async def describe(self) -> WorkflowExecutionDescription:
+        """How the workflow stands: status, times, and every pending activity with attempt and last failure."""
+        return description_of(await self._service.describe(self._id, self._run_id or ""))
+
+    async def _send_signal(self, call: Outgoing) -> None:
+        positional, kwargs, encoding = self._service.converter.encode_args(call.args, call.kwargs, call.parameters)
+        request = SignalWorkflowRequest(
+            run_id=self._run_id or "",
+            input=positional,
+            kwargs=kwargs,
+            encoding=encoding,
+            request_id=str(uuid4()),
+            identity=self._service.identity,
+        )
+        await self._service.signal(self._id, call.name, request)
+
+    @overload
+    async def query(self, query: QueryCall[R], /) -> R: ...
+    @overload
+    async def query(self, query: Query[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    async def query(self, query: str, /, *args: object) -> Any: ...
+    async def query(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Asks the workflow something: `query(status)`, `query(last, 3)`, `query(last(3))` or `query("last", 3)`.
+
+        Raises `WorkflowQueryFailedError` when the handler raises or there is none, and `ConversionError` for an
+        argument that does not fit.
+        """
+        call = outgoing(query, args, kwargs, QueryCall)
+        converter = self._service.converter
+        positional, named, encoding = converter.encode_args(call.args, call.kwargs, call.parameters)
+        request = QueryWorkflowRequest(run_id=self._run_id or "", input=positional, kwargs=named, encoding=encoding)
+        try:
+            answer = await self._service.query(self._id, call.name, request)
+        except exceptions.RPCError as error:
+            if error.code != Code.QUERY_FAILED:
+                raise
+            raise exceptions.WorkflowQueryFailedError(error.message) from error
+        return converter.decode_value(answer.result, answer.encoding, call.result_type)
+
+    @overload
+    async def execute_update(self, update: UpdateCall[R], /, *, id: str | None = None) -> R: ...
+    @overload
+    async def execute_update(
+        self, update: Callable[[Unpack[Ts]], UpdateCall[R]], /, *args: *Ts, id: str | None = None
+    ) -> R: ...
+    @overload
+    async def execute_update(self, update: str, /, *args: object, id: str | None = None) -> Any: ...
+    async def execute_update(self, update: Any, /, *args: Any, id: str | None = None) -> Any:  # type: ignore[misc]  # mypy cannot match *Ts with *args
+        """Sends an update and waits for its result.
+
+        Args:
+            update: the update, its call, or its name.
+            args: its arguments.
+            id: a repeat with the same id gets the first answer. Default: a UUID.
+
+        Raises `WorkflowUpdateFailedError` when it is rejected or its handler raises.
+
+        Example:
+            ``await handle.execute_update(set_address, Address("Oslo"), id="u-1")``
+        """
+        handle = await self._update(outgoing(update, args, {}, UpdateCall), id, "COMPLETED")
+        return await handle.result()
+
+    @overload
+    async def start_update(
+        self, update: UpdateCall[R], /, *, id: str | None = None, wait_for_stage: WaitForStage = "ACCEPTED"
+    ) -> WorkflowUpdateHandle[R]: ...
+    @overload
+    async def start_update(
+        self,
+        update: Callable[[Unpack[Ts]], UpdateCall[R]],
+        /,
+        *args: *Ts,
+        id: str | None = None,
+        wait_for_stage: WaitForStage = "ACCEPTED",
+    ) -> WorkflowUpdateHandle[R]: ...
+    @overload
+    async def start_update(
+        self, update: str, /, *args: object, id: str | None = None, wait_for_stage: WaitForStage = "ACCEPTED"
+    ) -> WorkflowUpdateHandle[Any]: ...
+    async def start_update(  # type: ignore[misc]  # mypy cannot match *Ts with *args
+        self, update: Any, /, *args: Any, id: str | None = None, wait_for_stage: WaitForStage = "ACCEPTED"
+    ) -> WorkflowUpdateHandle[Any]:
+        """Sends an update and waits until it is accepted (default) or completed; the rest is as `execute_update`.
+
+        A rejected update is told by the handle's `result()`.
+        """
+        return await self._update(outgoing(update, args, {}, UpdateCall), id, wait_for_stage)
+
+    async def _update(self, call: Outgoing, id: str | None, stage: UpdateStage) -> WorkflowUpdateHandle[Any]:
+        positional, kwargs, encoding = self._service.converter.encode_args(call.args, call.kwargs, call.parameters)
+        request = UpdateWorkflowRequest(
+            update_id=id or str(uuid4()),
+            run_id=self._run_id or "",
+            input=positional,
+            kwargs=kwargs,
+            encoding=encoding,
+            identity=self._service.identity,
+            wait_for_stage=stage,
+            wait=timedelta(seconds=LONG_POLL_SECONDS),
+        )
+        while (
+            True
+        ):  # an admitted update lives in memory: asking again with the same id brings it back where it was lost
+            answer = await self._service.update(self._id, call.name, request)
+            if _STAGES.index(answer.stage) >= _STAGES.index(stage):
+                break
+        handle = self.get_update_handle(answer.update_id, run_id=answer.run_id, result_type=call.result_type)
+        return handle.known(answer)
+
+    @overload
+    def get_update_handle(
+        self, id: str, *, run_id: str | None = None, result_type: type[R]
+    ) -> WorkflowUpdateHandle[R]: ...
+    @overload
+    def get_update_handle(
+        self, id: str, *, run_id: str | None = None, result_type: Any = None
+    ) -> WorkflowUpdateHandle[Any]: ...
+    def get_update_handle(
+        self, id: str, *, run_id: str | None = None, result_type: Any = None
+    ) -> WorkflowUpdateHandle[Any]:
+        """An update that was sent before, by its id; `result_type` is what its result comes back as."""
+        return WorkflowUpdateHandle(
+            self._service, (self._id, id), run_id=run_id or self._run_id, result_type=result_type
+        )
+
+    async def cancel(self, *, reason: str = "") -> None:
+        """Asks the workflow to stop: its code may clean up first."""
+        request = CancelWorkflowRequest(
+            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
+        )
+        await self._service.cancel(self._id, request)
+
+    async def terminate(self, *, reason: str = "") -> None:
+        """Stops the workflow at once: its code does not run again."""
+        request = TerminateWorkflowRequest(run_id=self._run_id or "", reason=reason, identity=self._service.identity)
+        await self._service.terminate(self._id, request)
+
+    async def events(self, *, follow: bool = False) -> AsyncIterator[AnyEvent]:
+        """The events of the run, one by one.
+
+        Args:
+            follow: waits for new ones until the run is closed. Default False.
+
+        Example:
+            ``async for event in handle.events(follow=True): print(event.event_type)``
+        """
+        run_id, after = self.result_run_id or "", 0
+        while True:
+            answer = await self._service.history(self._id, run_id, after, wait=LONG_POLL_SECONDS if follow else 0.0)
+            run_id = answer.run_id
+            events = decode_events(answer.events)
+            for event in events:
+                after = event.event_id
+                yield event
+            if answer.next_event_id == 0 or not (events or follow):
+                return
+
+    async def fetch_history(self) -> History:
+        """All events of the run so far."""
+        events = [event async for event in self.events()]
+        return History(workflow_id=self._id, run_id=self.result_run_id or "", events=events)
+
+    async def pause(self, *, reason: str = "") -> None:
+        """Pauses the workflow. Not in this version: raises `NotSupportedError`."""
+        _ = reason
+        _not_here("pause")
+
+    async def unpause(self, *, reason: str = "") -> None:
+        """Lets a paused workflow go on. Not in this version: raises `NotSupportedError`."""
+        _ = reason
+        _not_here("unpause")
+
+    async def reset(self, event_id: int | Literal["first", "last"] = "last", **options: Any) -> WorkflowHandle[R_co]:
+        """Goes back to an earlier point in a new run. Not in this version: raises `NotSupportedError`."""
+        _ = event_id, options
+        _not_here("reset")
+
+    async def reopen(self) -> WorkflowHandle[R_co]:
+        """Goes on after a bug was repaired. Not in this version: raises `NotSupportedError`."""
+        _not_here("reopen")
+
+
+class WorkflowUpdateHandle(Generic[R_co]):
+    """An update that was sent: wait for its result."""
+
+    def __init__(self, service: Service, ids: tuple[str, str], *, run_id: str | None, result_type: Any) -> None:
+        self._service = service
+        self._workflow_id, self._id = ids
+        self._run_id = run_id
+        self._result_type = result_type
+        self._known: UpdateWorkflowAnswer | None = None
+
+    @property
+    def id(self) -> str:
+        """The update id."""
+        return self._id
+
+    @property
+    def workflow_id(self) -> str:
+        """The workflow id."""
+        return self._workflow_id
+
+    @property
+    def workflow_run_id(self) -> str | None:
+        """The run that took it, where known."""
+        return self._run_id
+
+    def known(self, answer: UpdateWorkflowAnswer) -> WorkflowUpdateHandle[R_co]:
+        """The same handle, with an answer that came already."""
+        self._known = answer if answer.stage == "COMPLETED" else None
+        return self
+
+    async def result(self) -> R_co:
+        """Waits for the update's result. Raises `WorkflowUpdateFailedError` when it failed or was rejected."""
+        while self._known is None:
+            self.known(await self._service.poll_update(self._workflow_id, self._id, self._run_id or "", "COMPLETED"))
+        if self._known.failure is not None:
+            raise exceptions.WorkflowUpdateFailedError(exception_of(self._known.failure, self._service.converter))
+        decoded = self._service.converter.decode_value(self._known.result, self._known.encoding, self._result_type)
+        return cast(R_co, decoded)
+
+
+def _without_failure(answer: WorkflowResultAnswer) -> exceptions.FailureError:
+    match answer.status:
+        case "CANCELED":
+            return exceptions.CancelledError("Workflow cancelled")
+        case "TERMINATED":
+            return exceptions.TerminatedError("Workflow terminated")
+        case "TIMED_OUT":
+            return exceptions.TimeoutError("Workflow timed out", type="START_TO_CLOSE")
+        case _:
+            return exceptions.ApplicationError("Workflow failed")
+
+
+def _not_here(what: str) -> NoReturn:
+    raise exceptions.NotSupportedError(f"{what} is not in this version")

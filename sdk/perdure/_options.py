@@ -1,0 +1,155 @@
+"""Options of calls, declared once as TypedDicts and unpacked wherever they are taken, and the checks on them.
+
+Durations are `timedelta`. A retry policy may be given by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from perdure_proto.options import (
+    NAMED_RETRY_POLICIES,
+    IdConflictPolicy,
+    IdReusePolicy,
+    ParentClosePolicy,
+    Priority,
+    RetryPolicy,
+)
+
+if TYPE_CHECKING:
+    from perdure._messages import SignalCall
+
+NamedRetryPolicy = Literal["none", "fast", "standard", "aggressive", "patient"]
+ActivityCancellationType = Literal["try_cancel", "wait_cancellation_completed", "abandon"]
+ChildWorkflowCancellationType = Literal[
+    "wait_cancellation_completed", "try_cancel", "abandon", "wait_cancellation_requested"
+]
+
+
+class ActivityOptions(TypedDict, total=False):
+    """How an activity runs. What is not given is the definition's, then the default."""
+
+    start_to_close_timeout: timedelta | None
+    """How long one attempt may take. Default 1 minute where no `schedule_to_close_timeout` is given either."""
+    schedule_to_close_timeout: timedelta | None
+    """How long all attempts together may take. Default none."""
+    schedule_to_start_timeout: timedelta | None
+    """How long an attempt may wait for a worker. Default none."""
+    heartbeat_timeout: timedelta | None
+    """Longest gap between two heartbeats. Default none."""
+    retry_policy: RetryPolicy | NamedRetryPolicy | None
+    """Default: 1 s, doubling, up to 100 s, for ever."""
+    task_queue: str | None
+    """Default: the workflow's."""
+    activity_id: str | None
+    """Default: a number that no other activity of the run has."""
+    cancellation_type: ActivityCancellationType
+    """What cancelling the call waits for. Default `try_cancel`: nothing."""
+    summary: str | None
+    """One line about this call, for people."""
+    priority: Priority | None
+    """Default: the workflow's."""
+
+
+class StartOptions(TypedDict, total=False):
+    """How a workflow is started. Every option has a default."""
+
+    id: str | None
+    """Workflow id. Default: a UUID."""
+    task_queue: str
+    """Default `"default"`."""
+    execution_timeout: timedelta | None
+    """How long the whole chain of runs may take. Default none."""
+    run_timeout: timedelta | None
+    """How long one run may take. Default: the execution timeout."""
+    task_timeout: timedelta | None
+    """How long one workflow task may take. Default 10 s, at most 120 s."""
+    retry_policy: RetryPolicy | NamedRetryPolicy | None
+    """Default none: a failed workflow is not run again."""
+    id_reuse_policy: IdReusePolicy
+    """Against a closed workflow of the id. Default `allow_duplicate`."""
+    id_conflict_policy: IdConflictPolicy
+    """Against a running workflow of the id. Default `fail`."""
+    cron_schedule: str
+    start_delay: timedelta | None
+    memo: Mapping[str, Any]
+    """Notes that lists show; JSON values."""
+    search_attributes: Mapping[str, Any]
+    """What lists filter by: strings, numbers, booleans, datetimes, lists of strings."""
+    priority: Priority | None
+    request_id: str | None
+    """A repeat with the same one gets the first answer. Default: a UUID."""
+    start_signal: SignalCall | str | None
+    start_signal_args: Sequence[Any]
+    static_summary: str | None
+    """One line about the workflow, for people."""
+    static_details: str | None
+    """Markdown about the workflow, for people."""
+
+
+class ChildOptions(TypedDict, total=False):
+    """How a child workflow is started."""
+
+    id: str | None
+    task_queue: str | None
+    cancellation_type: ChildWorkflowCancellationType
+    parent_close_policy: ParentClosePolicy
+    execution_timeout: timedelta | None
+    run_timeout: timedelta | None
+    task_timeout: timedelta | None
+    id_reuse_policy: IdReusePolicy
+    retry_policy: RetryPolicy | NamedRetryPolicy | None
+    cron_schedule: str
+    memo: Mapping[str, Any]
+    search_attributes: Mapping[str, Any]
+    static_summary: str | None
+    static_details: str | None
+    priority: Priority | None
+
+
+class ContinueAsNewOptions(TypedDict, total=False):
+    """What the next run has otherwise than this one."""
+
+    task_queue: str | None
+    run_timeout: timedelta | None
+    task_timeout: timedelta | None
+    retry_policy: RetryPolicy | NamedRetryPolicy | None
+    memo: Mapping[str, Any] | None
+    search_attributes: Mapping[str, Any] | None
+
+
+def retry_policy_of(given: RetryPolicy | str | None) -> RetryPolicy | None:
+    """A retry policy from itself or its name. Raises `ValueError` for one that is not valid."""
+    if isinstance(given, str):
+        if given not in NAMED_RETRY_POLICIES:
+            raise ValueError(f"no retry policy {given!r}; there are {', '.join(NAMED_RETRY_POLICIES)}")
+        return NAMED_RETRY_POLICIES[given]
+    if given is not None and (refusal := given.refusal()):
+        raise ValueError(f"retry_policy: {refusal}")
+    return given
+
+
+def checked(options: Mapping[str, Any], allowed: type, owner: str) -> dict[str, Any]:
+    """Options by name, with retry policies resolved.
+
+    Raises `TypeError` for a name that is not there or a duration that is no `timedelta`, `ValueError` for a value
+    out of range.
+    """
+    found = dict(options)
+    for name in found.keys() - allowed.__annotations__.keys():
+        raise TypeError(f"{owner} has no option {name!r}; there are {', '.join(allowed.__annotations__)}")
+    for name, value in found.items():
+        if name.endswith("_timeout") and value is not None:
+            _check_duration(name, value)
+    if "retry_policy" in found:
+        found["retry_policy"] = retry_policy_of(found["retry_policy"])
+    return found
+
+
+def _check_duration(name: str, value: object) -> None:
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} is a timedelta, such as timedelta(seconds=10), not {value!r}")
+    if value <= timedelta(0):
+        raise ValueError(f"{name} must be positive, not {value}")

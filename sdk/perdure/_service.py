@@ -1,0 +1,118 @@
+"""The service as one client sees it: a method for each request, with its path, its body and its answer.
+
+Values are already converted here. Long polls ask for a bounded wait; who needs longer asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote, urlencode
+from weakref import WeakValueDictionary
+
+from perdure._connection import Connection
+from perdure.converter import DataConverter
+from perdure_proto.service import (
+    Acknowledged,
+    CancelWorkflowRequest,
+    CountWorkflowsAnswer,
+    DescribeWorkflowAnswer,
+    HistoryAnswer,
+    ListWorkflowsAnswer,
+    QueryWorkflowAnswer,
+    QueryWorkflowRequest,
+    SignalWorkflowRequest,
+    StartWorkflowAnswer,
+    StartWorkflowRequest,
+    TerminateWorkflowRequest,
+    UpdateStage,
+    UpdateWorkflowAnswer,
+    UpdateWorkflowRequest,
+    WorkflowResultAnswer,
+)
+
+LONG_POLL_SECONDS: Final = 20.0
+"""How long one request waits for a result, an update or new events."""
+
+
+class Service:
+    """Requests of one client in one namespace."""
+
+    def __init__(self, connection: Connection, namespace: str, *, identity: str, converter: DataConverter) -> None:
+        self.connection = connection
+        self.namespace = namespace
+        self.identity = identity
+        self.converter = converter
+        self._root = f"/api/v1/namespaces/{quote(namespace, safe='')}"
+        self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def _path(self, workflow_id: str, *parts: str, **query: str | float) -> str:
+        segments = "/".join(quote(part, safe="") for part in (workflow_id, *parts))
+        return f"{self._root}/workflows/{segments}{_query(query)}"
+
+    async def start(self, workflow_id: str, request: StartWorkflowRequest) -> StartWorkflowAnswer:
+        """Starts a workflow."""
+        return await self.connection.call("POST", self._path(workflow_id), request, StartWorkflowAnswer)
+
+    async def describe(self, workflow_id: str, run_id: str) -> DescribeWorkflowAnswer:
+        """Describes a run; the current one where no run id is given, here and below."""
+        return await self.connection.call("GET", self._path(workflow_id, run_id=run_id), None, DescribeWorkflowAnswer)
+
+    async def signal(self, workflow_id: str, name: str, request: SignalWorkflowRequest) -> Acknowledged:
+        """Sends a signal. Those of one client to one workflow wait for each other, so that repeats keep the order."""
+        lane = self._lanes.setdefault(workflow_id, asyncio.Lock())
+        async with lane:
+            return await self.connection.call("POST", self._path(workflow_id, "signal", name), request, Acknowledged)
+
+    async def query(self, workflow_id: str, name: str, request: QueryWorkflowRequest) -> QueryWorkflowAnswer:
+        """Asks a query."""
+        path, wait = self._path(workflow_id, "query", name), request.timeout.total_seconds()
+        return await self.connection.call("POST", path, request, QueryWorkflowAnswer, wait)
+
+    async def update(self, workflow_id: str, name: str, request: UpdateWorkflowRequest) -> UpdateWorkflowAnswer:
+        """Sends an update and waits, for as long as the request says, for a stage."""
+        path, wait = self._path(workflow_id, "update", name), request.wait.total_seconds()
+        return await self.connection.call("POST", path, request, UpdateWorkflowAnswer, wait)
+
+    async def poll_update(
+        self, workflow_id: str, update_id: str, run_id: str, stage: UpdateStage
+    ) -> UpdateWorkflowAnswer:
+        """Waits for a stage of an update that was sent."""
+        wait = LONG_POLL_SECONDS
+        path = self._path(workflow_id, "updates", update_id, run_id=run_id, wait_for_stage=stage, wait=wait)
+        return await self.connection.call("GET", path, None, UpdateWorkflowAnswer, wait)
+
+    async def cancel(self, workflow_id: str, request: CancelWorkflowRequest) -> Acknowledged:
+        """Asks a workflow to stop."""
+        return await self.connection.call("POST", self._path(workflow_id, "cancel"), request, Acknowledged)
+
+    async def terminate(self, workflow_id: str, request: TerminateWorkflowRequest) -> Acknowledged:
+        """Stops a workflow without asking it."""
+        return await self.connection.call("POST", self._path(workflow_id, "terminate"), request, Acknowledged)
+
+    async def result(self, workflow_id: str, run_id: str) -> WorkflowResultAnswer:
+        """Waits for the end of a run."""
+        path = self._path(workflow_id, "result", run_id=run_id, wait=LONG_POLL_SECONDS)
+        return await self.connection.call("GET", path, None, WorkflowResultAnswer, LONG_POLL_SECONDS)
+
+    async def history(self, workflow_id: str, run_id: str, after: int, *, wait: float = 0.0) -> HistoryAnswer:
+        """Events after an id; waits for the next one where there is none."""
+        path = self._path(workflow_id, "history", run_id=run_id, after=after, wait=wait)
+        return await self.connection.call("GET", path, None, HistoryAnswer, wait)
+
+    async def list_workflows(self, query: str, *, limit: int, order_by: str, cursor: str) -> ListWorkflowsAnswer:
+        """One page of a list."""
+        asked = _query({"query": query, "limit": limit, "order_by": order_by, "cursor": cursor})
+        return await self.connection.call("GET", f"{self._root}/workflows{asked}", None, ListWorkflowsAnswer)
+
+    async def count_workflows(self, query: str) -> CountWorkflowsAnswer:
+        """How many workflows a query finds."""
+        path = f"{self._root}/workflow-count{_query({'query': query})}"
+        return await self.connection.call("GET", path, None, CountWorkflowsAnswer)
+
+
+def _query(given: Mapping[str, str | float]) -> str:
+    """The query part of a path, without what is empty."""
+    found = {name: value for name, value in given.items() if value not in ("", 0)}
+    return f"?{urlencode(found)}" if found else ""

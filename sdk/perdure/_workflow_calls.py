@@ -1,0 +1,253 @@
+"""What a workflow starts by name, how it continues as new, and the parts of the model that this version lacks.
+
+Everything turns into a request to the runtime of the workflow that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, cast, overload
+
+from perdure._call import Call
+from perdure._definition import ActivityHandle, Workflow, with_default_timeout
+from perdure._handlers import runtime_for
+from perdure._messages import ChildWorkflowHandle, Outgoing, Signals
+from perdure._options import ActivityOptions, ChildOptions, ContinueAsNewOptions, checked
+from perdure._runtime import ActivityRequest, ContinueAsNewRequest
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@overload
+def start_activity(
+    activity: str, *, args: Sequence[object] = ..., result_type: type[T], **options: Unpack[ActivityOptions]
+) -> ActivityHandle[T]: ...
+@overload
+def start_activity(
+    activity: str, *, args: Sequence[object] = ..., result_type: None = ..., **options: Unpack[ActivityOptions]
+) -> ActivityHandle[Any]: ...
+def start_activity(
+    activity: str, *, args: Sequence[object] = (), result_type: Any = None, **options: Unpack[ActivityOptions]
+) -> ActivityHandle[Any]:
+    """Schedules an activity by name, for code in another repository; `act.start(…)` does it for one that is at hand.
+
+    Args:
+        activity: the activity type.
+        args: its positional arguments. Default none.
+        result_type: what the result comes back as. Default: plain JSON values.
+        options: as `ActivityOptions`.
+
+    Raises `ConversionError` for an argument that cannot be written.
+
+    Example:
+        ``handle = workflow.start_activity("charge", args=[3], result_type=str)``
+    """
+    return _start_named(activity, args, result_type, options, local=False)
+
+
+@overload
+async def execute_activity(
+    activity: str, *, args: Sequence[object] = ..., result_type: type[T], **options: Unpack[ActivityOptions]
+) -> T: ...
+@overload
+async def execute_activity(
+    activity: str, *, args: Sequence[object] = ..., result_type: None = ..., **options: Unpack[ActivityOptions]
+) -> Any: ...
+async def execute_activity(
+    activity: str, *, args: Sequence[object] = (), result_type: Any = None, **options: Unpack[ActivityOptions]
+) -> Any:
+    """Runs an activity by name and gives its result; arguments as of `start_activity`. Raises `ActivityError`.
+
+    Example:
+        ``receipt = await workflow.execute_activity("charge", args=[3], result_type=str)``
+    """
+    return await _start_named(activity, args, result_type, options, local=False)
+
+
+@overload
+async def execute_local_activity(
+    activity: str, *, args: Sequence[object] = ..., result_type: type[T], **options: Unpack[ActivityOptions]
+) -> T: ...
+@overload
+async def execute_local_activity(
+    activity: str, *, args: Sequence[object] = ..., result_type: None = ..., **options: Unpack[ActivityOptions]
+) -> Any: ...
+async def execute_local_activity(
+    activity: str, *, args: Sequence[object] = (), result_type: Any = None, **options: Unpack[ActivityOptions]
+) -> Any:
+    """Runs an activity of the workflow's own worker by name; arguments as of `start_activity`. Raises `ActivityError`.
+
+    Example:
+        ``rate = await workflow.execute_local_activity("rate", args=["EUR"], result_type=float)``
+    """
+    return await _start_named(activity, args, result_type, options, local=True)
+
+
+def _start_named(
+    activity: str, args: Sequence[object], result_type: Any, options: ActivityOptions, *, local: bool
+) -> ActivityHandle[Any]:
+    given = cast(ActivityOptions, checked(options, ActivityOptions, "an activity"))
+    request = ActivityRequest(
+        activity_type=activity,
+        args=tuple(args),
+        kwargs={},
+        result_type=Any if result_type is None else result_type,
+        local=local,
+        **with_default_timeout(given, activity),
+    )
+    return cast(ActivityHandle[Any], runtime_for("an activity called by name").start_activity(request))
+
+
+@overload
+async def start_child_workflow(
+    workflow: str, *, args: Sequence[object] = ..., result_type: type[T], **options: Unpack[ChildOptions]
+) -> ChildWorkflowHandle[T]: ...
+@overload
+async def start_child_workflow(
+    workflow: str, *, args: Sequence[object] = ..., result_type: None = ..., **options: Unpack[ChildOptions]
+) -> ChildWorkflowHandle[Any]: ...
+async def start_child_workflow(
+    workflow: str, *, args: Sequence[object] = (), result_type: Any = None, **options: Unpack[ChildOptions]
+) -> ChildWorkflowHandle[Any]:
+    """Starts a child workflow by name. Not in this version: raises `NotSupportedError`."""
+    _ = workflow, args, result_type, options
+    runtime_for("a child workflow").not_here_yet("child workflows")
+
+
+@overload
+async def execute_child_workflow(
+    workflow: str, *, args: Sequence[object] = ..., result_type: type[T], **options: Unpack[ChildOptions]
+) -> T: ...
+@overload
+async def execute_child_workflow(
+    workflow: str, *, args: Sequence[object] = ..., result_type: None = ..., **options: Unpack[ChildOptions]
+) -> Any: ...
+async def execute_child_workflow(
+    workflow: str, *, args: Sequence[object] = (), result_type: Any = None, **options: Unpack[ChildOptions]
+) -> Any:
+    """Runs a child workflow by name. Not in this version: raises `NotSupportedError`."""
+    _ = workflow, args, result_type, options
+    runtime_for("a child workflow").not_here_yet("child workflows")
+
+
+@overload
+def continue_as_new(call: Coroutine[Any, Any, object], /, **options: Unpack[ContinueAsNewOptions]) -> NoReturn: ...
+@overload
+def continue_as_new(
+    *args: object, workflow: Workflow[..., Any] | str | None = ..., **options: Unpack[ContinueAsNewOptions]
+) -> NoReturn: ...
+def continue_as_new(
+    *args: object, workflow: Workflow[..., Any] | str | None = None, **options: Unpack[ContinueAsNewOptions]
+) -> NoReturn:
+    """Ends this run and goes on in a new one with an empty history. Does not return.
+
+    Args:
+        args: the arguments of the next run; or one call of a workflow, which is then what runs next.
+        workflow: another workflow, or its name. Default: the same.
+        options: what is to be otherwise; see `ContinueAsNewOptions`.
+
+    Raises `ConversionError` for arguments that do not fit, and `RuntimeError` outside a workflow.
+
+    Example:
+        ``workflow.continue_as_new(hello("Bob"))``, or ``workflow.continue_as_new("Bob")`` inside of `hello`
+    """
+    runtime = runtime_for("workflow.continue_as_new()")
+    target: object = workflow
+    kwargs: dict[str, object] = {}
+    if len(args) == 1 and isinstance(args[0], Call):
+        target, args, kwargs = cast(Call[object], args[0]).take()
+        if not isinstance(target, Workflow):
+            raise TypeError(f"continue_as_new goes on with a workflow, not with {target!r}")
+    known = cast(Workflow[..., object], target) if isinstance(target, Workflow) else None
+    runtime.continue_as_new(
+        ContinueAsNewRequest(
+            args=args,
+            kwargs=kwargs,
+            workflow_type=known.name if known else cast(str | None, target),
+            arg_types=known.definition.resolve().parameters if known else None,
+            **_next_run(options),
+        )
+    )
+
+
+def _next_run(options: ContinueAsNewOptions) -> dict[str, Any]:
+    found = checked(options, ContinueAsNewOptions, "continue_as_new")
+    for name in ("memo", "search_attributes"):
+        if found.get(name) is not None:
+            found[name] = dict(found[name])
+    return found
+
+
+class ExternalWorkflowHandle(Signals):
+    """A workflow that this one did not start."""
+
+    def __init__(self, id: str, run_id: str | None = None) -> None:
+        self.id = id
+        self.run_id = run_id
+
+    async def cancel(self) -> None:
+        """Asks it to stop. Not in this version: raises `NotSupportedError`."""
+        runtime_for("an external workflow").not_here_yet("cancelling external workflows")
+
+    async def _send_signal(self, call: Outgoing) -> None:
+        _ = call
+        runtime_for("an external workflow").not_here_yet("signalling external workflows")
+
+
+def external(workflow_id: str, *, run_id: str | None = None) -> ExternalWorkflowHandle:
+    """Another workflow, to signal or cancel. Not in this version: raises `NotSupportedError`."""
+    _ = workflow_id, run_id
+    runtime_for("workflow.external()").not_here_yet("workflow.external()")
+
+
+class Saga:
+    """Compensations, run in reverse order when the block fails or is cancelled. Made by `workflow.saga()`."""
+
+    def compensate(self, fn: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Adds what undoes a step. Not in this version: raises `NotSupportedError`."""
+        _ = fn, args, kwargs
+        runtime_for("workflow.saga()").not_here_yet("workflow.saga()")
+
+    async def __aenter__(self) -> Self:
+        runtime_for("workflow.saga()").not_here_yet("workflow.saga()")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        pass
+
+
+def saga() -> Saga:
+    """A block with compensations. Not in this version: raises `NotSupportedError`."""
+    runtime_for("workflow.saga()").not_here_yet("workflow.saga()")
+
+
+def waitpoint(name: str) -> NoReturn:
+    """A point that people complete from outside. Not in this version: raises `NotSupportedError`."""
+    _ = name
+    runtime_for("workflow.waitpoint()").not_here_yet("workflow.waitpoint()")
+
+
+def upsert_search_attributes(attributes: Mapping[str, Any]) -> None:
+    """Changes what lists filter by. Not in this version: raises `NotSupportedError`."""
+    _ = attributes
+    runtime_for("workflow.upsert_search_attributes()").not_here_yet("workflow.upsert_search_attributes()")
+
+
+def upsert_memo(updates: Mapping[str, Any]) -> None:
+    """Changes the memo. Not in this version: raises `NotSupportedError`."""
+    _ = updates
+    runtime_for("workflow.upsert_memo()").not_here_yet("workflow.upsert_memo()")
+
+
+def set_current_details(details: str) -> None:
+    """Says, in Markdown, what the workflow does. Not in this version: raises `NotSupportedError`."""
+    _ = details
+    runtime_for("workflow.set_current_details()").not_here_yet("workflow.set_current_details()")
+
+
+def metric_meter() -> Any:
+    """Metrics of workflow code. Not in this version: raises `NotSupportedError`."""
+    runtime_for("workflow.metric_meter()").not_here_yet("workflow.metric_meter()")

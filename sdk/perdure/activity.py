@@ -1,0 +1,207 @@
+"""Activities: functions that do what workflows must not, run by workers and tried again until they succeed.
+
+`defn` declares one; the rest is for the code inside of a running one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+
+from msgspec import Struct
+
+from perdure._definition import Activity, ActivityDefinition, ActivityHandle, AsyncActivity, SyncActivity
+from perdure._loggers import ActivityLogger
+from perdure._options import ActivityCancellationType, ActivityOptions, checked
+from perdure._runtime import ActivityRuntime, current_activity
+from perdure._signature import caller, scope_around
+from perdure.exceptions import NotSupportedError
+from perdure_proto.options import Priority, RetryPolicy
+
+__all__ = [
+    "Activity",
+    "ActivityCancellationDetails",
+    "ActivityCancellationType",
+    "ActivityHandle",
+    "ActivityOptions",
+    "AsyncActivity",
+    "Info",
+    "SyncActivity",
+    "cancellation_details",
+    "defn",
+    "heartbeat",
+    "in_activity",
+    "info",
+    "is_cancelled",
+    "logger",
+    "raise_complete_async",
+    "transaction",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Executor = Literal["thread", "process"]
+
+
+class Info(Struct, frozen=True, kw_only=True):
+    """Which attempt of which activity runs. Times are in UTC."""
+
+    activity_id: str
+    activity_type: str
+    attempt: int = 1
+    """1 for the first."""
+    heartbeat_details: Sequence[Any] = ()
+    """What the last heartbeat of the attempt before carried."""
+    task_queue: str
+    workflow_id: str
+    workflow_run_id: str
+    workflow_type: str
+    workflow_namespace: str
+    scheduled_time: datetime
+    """When the first attempt was scheduled."""
+    current_attempt_scheduled_time: datetime
+    started_time: datetime
+    start_to_close_timeout: timedelta | None = None
+    schedule_to_close_timeout: timedelta | None = None
+    heartbeat_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    priority: Priority | None = None
+    is_local: bool = False
+    task_token: str = ""
+    """Names this attempt to the service."""
+
+
+class ActivityCancellationDetails(Struct, frozen=True, kw_only=True):
+    """Why an activity is being cancelled; at least one is true."""
+
+    cancel_requested: bool = False
+    """The workflow asked for it."""
+    not_found: bool = False
+    """The service no longer knows the attempt, such as when the workflow has closed."""
+    timed_out: bool = False
+    """One of its deadlines has passed."""
+    paused: bool = False
+    reset: bool = False
+    worker_shutdown: bool = False
+    """The worker stops."""
+
+
+class _ActivityDecorator(Protocol):
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncActivity[P, R]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # see defn
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SyncActivity[P, R]: ...
+
+
+# An `async def` matches both signatures; the first one wins, which is what is meant.
+@overload
+def defn(fn: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncActivity[P, R]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # see above
+@overload
+def defn(fn: Callable[P, R], /) -> SyncActivity[P, R]: ...
+@overload
+def defn(
+    *, name: str | None = None, dynamic: bool = False, executor: Executor = "thread", **options: Unpack[ActivityOptions]
+) -> _ActivityDecorator: ...
+def defn(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    dynamic: bool = False,
+    executor: Executor = "thread",
+    **options: Unpack[ActivityOptions],
+) -> Any:
+    """Declares an activity: an `async def` (runs on the worker's loop) or a `def` (in a thread or a process).
+
+    Args:
+        fn: the function, where it is used as a bare decorator. A method works too.
+        name: the activity type. Default: the function's name.
+        dynamic: takes every type that has no activity of its own, and gets the list of its arguments. Default False.
+        executor: where a `def` runs: `"thread"` (default) or `"process"`.
+        options: timeouts, retry policy and the rest of `ActivityOptions`; a call can replace each.
+
+    Raises `TypeError` or `ValueError` for an option that is not valid.
+
+    Example:
+        >>> @defn(start_to_close_timeout=timedelta(seconds=10), retry_policy="fast")
+        ... async def charge(amount: int) -> str:
+        ...     return f"charged {amount}"
+        >>> charge.name
+        'charge'
+    """
+    checked_options = cast(ActivityOptions, checked(options, ActivityOptions, "an activity"))
+
+    def decorate(fn: Callable[..., Any], depth: int = 1) -> Any:
+        definition = ActivityDefinition(fn, name, dynamic=dynamic, scope=scope_around(fn, caller(depth)))
+        definition.options, definition.executor = checked_options, executor
+        return _declared(definition)
+
+    return decorate if fn is None else decorate(fn, 2)
+
+
+def _declared(definition: ActivityDefinition) -> Activity[..., Any]:
+    if not inspect.isroutine(definition.fn):
+        raise TypeError(f"{definition.fn!r} is not a function")
+    if definition.executor not in {"thread", "process"}:
+        raise ValueError(f"executor is 'thread' or 'process', not {definition.executor!r}")
+    if definition.executor == "process" and definition.is_async:
+        raise TypeError(f"activity {definition.name} is an async def: only a def runs in a process")
+    return AsyncActivity(definition) if definition.is_async else SyncActivity(definition)
+
+
+def _running() -> ActivityRuntime:
+    runtime = current_activity.get()
+    if runtime is None:
+        raise RuntimeError("this works only inside a running activity; in a test, use ActivityEnvironment")
+    return runtime
+
+
+def in_activity() -> bool:
+    """Whether the code runs inside an activity of a worker."""
+    return current_activity.get() is not None
+
+
+def info() -> Info:
+    """Which attempt of which activity runs. Raises `RuntimeError` outside an activity."""
+    return cast(Info, _running().info())
+
+
+def heartbeat(*details: Any) -> None:
+    """Says that the activity goes on; `details` are there for the next attempt in `info().heartbeat_details`.
+
+    May be called often, and from any thread: the worker sends what is due.
+    Raises `RuntimeError` outside an activity.
+
+    Example:
+        ``activity.heartbeat(row_number)``
+    """
+    _running().heartbeat(details)
+
+
+def cancellation_details() -> ActivityCancellationDetails | None:
+    """Why the activity is being cancelled; None when it is not. Raises `RuntimeError` outside an activity."""
+    return cast(ActivityCancellationDetails | None, _running().cancellation_details())
+
+
+def is_cancelled() -> bool:
+    """Whether the activity was asked to stop: what a `def` looks at. Raises `RuntimeError` outside an activity."""
+    return _running().is_cancelled()
+
+
+def raise_complete_async() -> NoReturn:
+    """Leaves the activity to be completed from elsewhere. Not in this version: raises `NotSupportedError`."""
+    raise NotSupportedError("activities that are completed from elsewhere are not in this version")
+
+
+def transaction() -> AbstractAsyncContextManager[Any]:
+    """A transaction in which the activity's completion is recorded too. Not in this version: `NotSupportedError`."""
+    raise NotSupportedError("activity.transaction() is not in this version")
+
+
+logger: ActivityLogger = ActivityLogger(logging.getLogger("perdure.activity"), {})
+"""Logs with the activity's type, id and attempt as extra fields."""

@@ -1,0 +1,89 @@
+"""Values from the command line: JSON in the argument itself, in a file (`@file`) or on standard input (`@-`).
+
+The bytes go to the service as they are, so no number or string changes on the way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import msgspec
+from msgspec import Raw
+
+from perdure.cli.exits import usage_error
+from perdure.cli.settings import Decorated
+from perdure_proto.payload import NULL
+
+
+def read_arguments(inputs: Sequence[str]) -> Raw:
+    """The positional arguments as one JSON array, one element for each `--input`."""
+    return Raw(b"[" + b",".join(_read_value(text, "--input") for text in inputs) + b"]")
+
+
+def read_keywords(text: str | None, option: str = "--kwargs") -> Raw:
+    """The keyword arguments as a JSON object, or null."""
+    return NULL if text is None else Raw(_read_object(text, option)[0])
+
+
+def read_mapping(text: str | None, option: str) -> dict[str, Any]:
+    """A JSON object whose values the service keeps as they are, such as a memo."""
+    return {} if text is None else _read_object(text, option)[1]
+
+
+def json_option(flag: str, read: Callable[[str | None, str], object], help: str) -> Callable[[Decorated], Decorated]:
+    """An option that is read before the service is asked."""
+
+    def read_text(_ctx: click.Context, _param: click.Parameter, text: str | None) -> object:
+        return read(text, flag)
+
+    return click.option(flag, metavar="JSON", callback=read_text, help=help)
+
+
+def _read_inputs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Raw:
+    return read_arguments(texts)
+
+
+def input_options(function: Decorated) -> Decorated:
+    """`--input` and `--kwargs`: the arguments of a call."""
+    function = json_option("--kwargs", read_keywords, "Keyword arguments: a JSON object, @FILE or @-.")(function)
+    return click.option(
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="JSON",
+        callback=_read_inputs,
+        help="An argument: JSON, @FILE, or @- for standard input. Repeat it for several.",
+    )(function)
+
+
+def _read_object(text: str, option: str) -> tuple[bytes, dict[str, Any]]:
+    data = _read_value(text, option)
+    value = msgspec.json.decode(data)
+    if not isinstance(value, dict):
+        raise usage_error(f"{option} takes a JSON object, such as '{{\"gift\": true}}'")
+    return data, cast("dict[str, Any]", value)
+
+
+def _read_value(text: str, option: str) -> bytes:
+    data = _read_bytes(text, option).strip()
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        hint = f"; a string keeps its quotes: {option} '\"{text}\"'" if text.isalnum() else ""
+        raise usage_error(f"{option} is not valid JSON: {error}{hint}") from None
+    return data
+
+
+def _read_bytes(text: str, option: str) -> bytes:
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    if text == "@-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise usage_error(f"{option} cannot read {text[1:]}: {error.strerror or error}") from None

@@ -1,0 +1,327 @@
+"""The client: starts workflows, finds them, and gives handles to them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Final, NamedTuple, NoReturn, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
+from uuid import uuid4
+
+from perdure._call import Call
+from perdure._connection import Connection, ConnectionOptions
+from perdure._definition import Workflow
+from perdure._handle import WaitForStage, WorkflowHandle, WorkflowUpdateHandle
+from perdure._history import (
+    History,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    execution_of,
+)
+from perdure._messages import seconds_of
+from perdure._options import StartOptions, checked
+from perdure._parameters import Parameters
+from perdure._service import Service
+from perdure.converter import DataConverter
+from perdure.exceptions import NotSupportedError, RPCError, WorkflowAlreadyStartedError
+from perdure_proto.errors import Code
+from perdure_proto.service import CountWorkflowsAnswer, StartWorkflowRequest
+
+__all__ = [
+    "Client",
+    "History",
+    "StartOptions",
+    "WaitForStage",
+    "WorkflowExecution",
+    "WorkflowExecutionDescription",
+    "WorkflowExecutionStatus",
+    "WorkflowHandle",
+    "WorkflowUpdateHandle",
+]
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+LIST_PAGE_MAX: Final = 100
+"""Rows that a list fetches at a time."""
+
+_REQUEST_FIELDS: Final = {
+    "execution_timeout": "workflow_execution_timeout",
+    "run_timeout": "workflow_run_timeout",
+    "task_timeout": "workflow_task_timeout",
+}
+"""Options whose field in the request has another name."""
+
+_NOT_HERE: Final = ("cron_schedule", "start_delay", "start_signal", "start_signal_args")
+
+
+class _Start(NamedTuple):
+    """What is to be started, however it was given."""
+
+    workflow_type: str
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    parameters: Parameters | None
+    result_type: Any
+
+
+class Client:
+    """A connection to the service, in one namespace. Made with `Client.connect`; belongs to the loop it was made on.
+
+    Example:
+        ``client = await Client.connect("http://127.0.0.1:7233")``
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    @classmethod
+    async def connect(
+        cls,
+        address: str = "http://127.0.0.1:7233",
+        *,
+        namespace: str = "default",
+        api_key: str | None = None,
+        tls: ssl.SSLContext | bool | None = None,
+        data_converter: DataConverter | None = None,
+        rpc_timeout: timedelta | float = 30.0,
+        identity: str | None = None,
+    ) -> Self:
+        """Connects, and checks that the server is one that this client can talk to.
+
+        Args:
+            address: a URL, or `host:port`.
+            namespace: where this client's workflows live.
+            api_key: sent as a bearer token.
+            tls: True for the system's certificates, or a context. Default: as the URL's scheme says.
+            data_converter: how values travel. Default: plain JSON.
+            rpc_timeout: how long a request is tried, a timedelta or seconds. Default 30 s.
+            identity: who this client is, in histories. Default: process id and host name.
+
+        Raises `RPCError`: `UNAVAILABLE` when nothing answers, `PROTOCOL_VERSION` when the server is too old or too new.
+
+        Example:
+            ``async with await Client.connect("http://127.0.0.1:7233", namespace="default") as client: …``
+        """
+        options = ConnectionOptions(api_key=api_key, tls=tls, rpc_timeout=seconds_of(rpc_timeout))
+        connection = Connection(address, options)
+        try:
+            await connection.check_version()
+        except BaseException:
+            await connection.close()
+            raise
+        name = identity or f"{os.getpid()}@{socket.gethostname()}"
+        converter = data_converter or DataConverter()
+        return cls(Service(connection, namespace, identity=name, converter=converter))
+
+    @property
+    def namespace(self) -> str:
+        """Where this client's workflows live."""
+        return self._service.namespace
+
+    @property
+    def identity(self) -> str:
+        """Who this client is, in histories."""
+        return self._service.identity
+
+    @property
+    def data_converter(self) -> DataConverter:
+        """How values travel."""
+        return self._service.converter
+
+    @property
+    def service(self) -> Service:
+        """The requests underneath; for workers and tools."""
+        return self._service
+
+    async def close(self) -> None:
+        """Closes the connection. A client that is dropped closes it too."""
+        await self._service.connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.close()
+
+    @overload
+    async def start_workflow(
+        self, workflow: Coroutine[Any, Any, R], /, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start_workflow(
+        self,
+        workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[StartOptions],
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start_workflow(
+        self, workflow: str, /, *args: object, result_type: type[R], **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[R]: ...
+    @overload
+    async def start_workflow(
+        self, workflow: str, /, *args: object, **options: Unpack[StartOptions]
+    ) -> WorkflowHandle[Any]: ...
+    async def start_workflow(self, workflow: Any, /, *args: Any, result_type: Any = None, **options: Any) -> Any:  # type: ignore[misc]  # mypy cannot match *Ts with *args
+        """Starts a workflow and gives a handle to it, once the start is durable.
+
+        Args:
+            workflow: a call (`order("Ada", gift=True)`), a workflow with its arguments behind it, or a type's name.
+            args: positional arguments.
+            result_type: what the result of a workflow given by name comes back as.
+            options: `id`, `task_queue` and the rest of `StartOptions`.
+
+        Raises `WorkflowAlreadyStartedError` when the id is taken, `ConversionError` for an argument that does not
+        fit, `NotSupportedError` for an option that this version does not have.
+
+        Example:
+            ``handle = await client.start_workflow(hello, "Ada", id="hello-1", task_queue="default")``
+        """
+        start = _start_of(workflow, args, result_type)
+        given = checked(options, StartOptions, "start_workflow")
+        workflow_id = given.pop("id", None) or str(uuid4())
+        request = self._request(start, given)
+        try:
+            answer = await self._service.start(workflow_id, request)
+        except RPCError as error:
+            if error.code != Code.WORKFLOW_ALREADY_STARTED:
+                raise
+            run_id = error.details.get("run_id")
+            raise WorkflowAlreadyStartedError(workflow_id, start.workflow_type, run_id=run_id) from error
+        handle = self._handle(workflow_id, None, start.result_type)
+        return handle.started_as(answer.run_id)
+
+    @overload
+    async def execute_workflow(self, workflow: Coroutine[Any, Any, R], /, **options: Unpack[StartOptions]) -> R: ...
+    @overload
+    async def execute_workflow(
+        self,
+        workflow: Callable[[Unpack[Ts]], Coroutine[Any, Any, R]],
+        /,
+        *args: *Ts,
+        **options: Unpack[StartOptions],
+    ) -> R: ...
+    @overload
+    async def execute_workflow(
+        self, workflow: str, /, *args: object, result_type: type[R], **options: Unpack[StartOptions]
+    ) -> R: ...
+    @overload
+    async def execute_workflow(self, workflow: str, /, *args: object, **options: Unpack[StartOptions]) -> Any: ...
+    async def execute_workflow(self, workflow: Any, /, *args: Any, **options: Any) -> Any:  # type: ignore[misc]  # mypy cannot match *Ts with *args
+        """Starts a workflow and waits for its result: `start_workflow`, then `handle.result()`.
+
+        Raises what the two raise.
+
+        Example:
+            ``await client.execute_workflow(order("Ada", gift=True), id="order-1")``
+        """
+        start: Callable[..., Coroutine[Any, Any, WorkflowHandle[Any]]] = self.start_workflow
+        return await (await start(workflow, *args, **options)).result()
+
+    @overload
+    def get_workflow_handle(self, id: str, *, run_id: str | None = None, result_type: type[R]) -> WorkflowHandle[R]: ...
+    @overload
+    def get_workflow_handle(
+        self, id: str, *, run_id: str | None = None, result_type: Any = None
+    ) -> WorkflowHandle[Any]: ...
+    def get_workflow_handle(
+        self, id: str, *, run_id: str | None = None, result_type: Any = None
+    ) -> WorkflowHandle[Any]:
+        """A handle to a workflow by its id; nothing is asked of the service yet.
+
+        Args:
+            id: the workflow id.
+            run_id: one of its runs. Default None: the current one.
+            result_type: what the result comes back as. Default: plain JSON values.
+
+        Example:
+            ``await client.get_workflow_handle("hello-1", result_type=str).result()``
+        """
+        return self._handle(id, run_id, result_type)
+
+    async def list_workflows(
+        self, query: str = "", *, limit: int | None = None, order_by: str = ""
+    ) -> AsyncIterator[WorkflowExecution]:
+        """The workflows that a query finds, newest first.
+
+        Args:
+            query: as in Temporal, such as `WorkflowType = "order" and ExecutionStatus = "Running"`. Default: all.
+            limit: how many at most. Default None: all.
+            order_by: another order.
+
+        Example:
+            ``async for found in client.list_workflows(limit=10): print(found.id, found.status)``
+        """
+        cursor, left = "", limit
+        while left is None or left > 0:
+            page = LIST_PAGE_MAX if left is None else min(left, LIST_PAGE_MAX)
+            answer = await self._service.list_workflows(query, limit=page, order_by=order_by, cursor=cursor)
+            for info in answer.executions[:left]:
+                yield execution_of(info)
+            left = None if left is None else left - len(answer.executions)
+            cursor = answer.next_cursor
+            if not cursor:
+                return
+
+    async def count_workflows(self, query: str = "") -> CountWorkflowsAnswer:
+        """How many workflows a query finds: `.count`, and `.groups` for a query with `group by`."""
+        return await self._service.count_workflows(query)
+
+    async def start_update_with_start_workflow(self, *args: Any, **options: Any) -> NoReturn:
+        """Starts a workflow and sends it an update in one go. Not in this version: raises `NotSupportedError`."""
+        _ = args, options
+        raise NotSupportedError("start_update_with_start_workflow is not in this version")
+
+    def get_async_activity_handle(
+        self, *, task_token: str | None = None, workflow_id: str | None = None, activity_id: str | None = None
+    ) -> NoReturn:
+        """An activity that is completed from elsewhere. Not in this version: raises `NotSupportedError`."""
+        _ = task_token, workflow_id, activity_id
+        raise NotSupportedError("get_async_activity_handle is not in this version")
+
+    def _handle(self, id: str, run_id: str | None, result_type: Any) -> WorkflowHandle[Any]:
+        return WorkflowHandle(self._service, id, run_id=run_id, result_type=result_type)
+
+    def _request(self, start: _Start, options: dict[str, Any]) -> StartWorkflowRequest:
+        for name in _NOT_HERE:
+            if options.pop(name, None):
+                raise NotSupportedError(f"start_workflow({name}=…) is not in this version")
+        positional, kwargs, encoding = self._service.converter.encode_args(start.args, start.kwargs, start.parameters)
+        fields = {_REQUEST_FIELDS.get(name, name): value for name, value in options.items() if value is not None}
+        fields.setdefault("request_id", str(uuid4()))
+        return StartWorkflowRequest(
+            workflow_type=start.workflow_type,
+            input=positional,
+            kwargs=kwargs,
+            encoding=encoding,
+            identity=self._service.identity,
+            **fields,
+        )
+
+
+def _start_of(given: object, args: tuple[object, ...], result_type: Any) -> _Start:
+    """What `start_workflow` was given. Raises `TypeError` for what is no workflow."""
+    if isinstance(given, str):
+        return _Start(given, args, {}, None, result_type)
+    kwargs: dict[str, object] = {}
+    target = given
+    if isinstance(given, Call):
+        if args:
+            given.close()
+            raise TypeError("a call has its arguments already: give the workflow, or the call alone")
+        target, args, kwargs = cast(Call[object], given).take()
+    if not isinstance(target, Workflow):
+        raise TypeError(
+            f"{target!r} is not a workflow: decorate an async def with @workflow.defn, or give a type's name"
+        )
+    known = cast(Workflow[..., object], target)
+    signature = known.definition.resolve()
+    return _Start(known.name, args, kwargs, signature.parameters, signature.result)
