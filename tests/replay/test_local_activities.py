@@ -1,0 +1,177 @@
+"""Local activities: told to the worker, recorded as markers, replayed from them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from perdure import activity, workflow
+from perdure.exceptions import ActivityError
+from perdure_proto import commands as cmd
+from perdure_proto.failures import ApplicationFailure, CanceledFailure, Failure
+from tests.replay.service import Service, names
+
+
+@activity.defn
+async def rate(currency: str) -> float:
+    return 0.0
+
+
+@workflow.defn
+async def converts() -> list[float]:
+    return [await rate.local("EUR"), await rate.local("NOK")]
+
+
+@workflow.defn
+async def two_at_once() -> list[str]:
+    order: list[str] = []
+
+    async def ask(currency: str) -> None:
+        await rate.local(currency)
+        order.append(currency)
+        await asyncio.sleep(1)
+
+    await asyncio.gather(ask("EUR"), ask("NOK"))
+    return order
+
+
+@workflow.defn
+async def caught() -> str:
+    try:
+        await rate.local("XXX")
+    except ActivityError as error:
+        return f"{error.activity_type} {error.activity_id} {error.cause}"
+    return ""
+
+
+@workflow.defn
+async def impatient(kind: Any) -> str:
+    local = rate.with_options(cancellation_type=kind)
+    task = asyncio.ensure_future(local.local("EUR"))
+    try:
+        async with asyncio.timeout(5):
+            await task
+    except TimeoutError:
+        return "too slow"
+    return "done"
+
+
+@workflow.defn
+async def clock() -> float:
+    before = workflow.time()
+    await rate.local("EUR")
+    return workflow.time() - before
+
+
+def test_the_worker_is_told_once() -> None:
+    """Each local activity is told when it is asked for; its result goes on within the task."""
+    service = Service(converts)
+    task = service.task()
+    outcome = service.outcome = service.instance.activate(task)
+    assert (["1"], 1) == ([one.activity_id for one in outcome.local_activities], outcome.local_pending)
+    service.end_local("1", 1.5)
+    assert ["2"] == [one.activity_id for one in service.outcome.local_activities]
+    service.end_local("2", 2.5)
+    assert 0 == service.outcome.local_pending
+    assert ["RecordMarker", "RecordMarker", "CompleteWorkflowExecution"] == names(service.finish(task))
+    assert [1.5, 2.5] == service.result()
+    service.check()
+
+
+def test_the_order_of_ends_is_the_order_of_markers() -> None:
+    """Whatever ends first goes on first, on replay too."""
+    service = Service(two_at_once)
+    task = service.task()
+    service.outcome = service.instance.activate(task)
+    service.end_local("2", 1.0)
+    service.end_local("1", 1.0)
+    commands = service.finish(task)
+    assert ["RecordMarker", "StartTimer", "RecordMarker", "StartTimer"] == names(commands)
+    service.check()
+    service.evict()
+    service.fire_timer(1)
+    service.fire_timer(2)
+    service.turn()
+    assert ["NOK", "EUR"] == service.result()
+    service.check()
+
+
+def test_a_failure_is_recorded_and_raised() -> None:
+    """The last attempt's failure is the cause."""
+    service = Service(caught)
+    task = service.task()
+    service.outcome = service.instance.activate(task)
+    service.end_local("1", failure=Failure(message="unknown", info=ApplicationFailure(type="KeyError")))
+    service.finish(task)
+    assert "rate 1 KeyError: unknown" == service.result()
+    service.check()
+
+
+def test_a_long_one_outlives_its_task() -> None:
+    """The task is completed to keep it alive; the result comes in the next one, with its time."""
+    service = Service(clock)
+    service.turn()
+    service.instance.end_turn()
+    task = service.task()
+    service.outcome = service.instance.activate(task)
+    assert [] == service.outcome.local_activities
+    service.end_local("1", 1.0)
+    assert ["RecordMarker", "CompleteWorkflowExecution"] == names(service.finish(task))
+    assert 1.0 == service.result()
+    service.check()
+
+
+def test_a_result_between_two_tasks_is_kept() -> None:
+    """What ends while no task is open is told to the workflow in the next."""
+    service = Service(clock)
+    service.turn()
+    service.instance.end_turn()
+    service.end_local("1", 1.0)
+    assert ["RecordMarker", "CompleteWorkflowExecution"] == names(service.turn())
+    assert 1.0 == service.result()
+    service.check()
+
+
+def test_one_without_a_marker_runs_again() -> None:
+    """A worker that replays starts what history does not show as ended."""
+    service = Service(converts)
+    service.turn()
+    service.instance.end_turn()
+    service.evict()
+    task = service.task()
+    outcome = service.instance.activate(task)
+    assert ["1"] == [one.activity_id for one in outcome.local_activities]
+    service.sent = task.started_event_id
+
+
+@pytest.mark.parametrize("kind", ["try_cancel", "abandon"])
+def test_a_cancelled_one_leaves_no_marker(kind: str) -> None:
+    """The code that cancels it does so again on replay; what comes of it is ignored."""
+    service = Service(impatient, kind)
+    service.turn()
+    service.instance.end_turn()
+    service.fire_timer()
+    task = service.task()
+    outcome = service.outcome = service.instance.activate(task)
+    assert ["1"] * (kind == "try_cancel") == outcome.local_cancelled
+    assert ["CompleteWorkflowExecution"] == names(service.finish(task))
+    service.end_local("1", 1.0)
+    assert "too slow" == service.result()
+    service.check()
+
+
+def test_one_whose_end_is_awaited_says_how_it_ended() -> None:
+    """With `wait_cancellation_completed` the marker decides."""
+    service = Service(impatient, "wait_cancellation_completed")
+    service.turn()
+    service.instance.end_turn()
+    service.fire_timer()
+    task = service.task()
+    outcome = service.outcome = service.instance.activate(task)
+    assert (["1"], 1) == (outcome.local_cancelled, outcome.local_pending)
+    service.end_local("1", failure=Failure(message="Cancelled", info=CanceledFailure()))
+    commands = service.finish(task)
+    assert ["RecordMarker", "CompleteWorkflowExecution"] == names(commands)
+    assert isinstance(commands[0], cmd.RecordMarker)
+    assert "too slow" == service.result()
+    service.check()

@@ -1,0 +1,156 @@
+"""One attempt of an activity: what its code can ask for, and how it is asked to stop.
+
+`heartbeat` and `is_cancelled` may be called from any thread; all else belongs to the worker's loop. An attempt is
+cancelled at once: a coroutine by a cancellation of its task, a thread by a flag that it meets at its next heartbeat,
+for threads cannot be interrupted safely. The first reason stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from msgspec import Raw, Struct
+
+from perdure.activity import ActivityCancellationDetails, Info
+from perdure.converter import DataConverter
+from perdure_proto.errors import Code
+from perdure_proto.tasks import ActivityHeartbeat, ActivityTask, CompletionResult
+from perdure_worker.activity_info import details_of, info_of
+from perdure_worker.completions import Completions
+from perdure_worker.heartbeats import Heartbeats, Timers, interval_of
+from perdure_worker.registry import RegisteredActivity
+
+OUT_OF_TIME: Final = "TIMED_OUT"
+WORKER_SHUTDOWN: Final = "WORKER_SHUTDOWN"
+
+
+class Encoded(NamedTuple):
+    """Details of a heartbeat as they travel."""
+
+    raw: Raw
+    encoding: str
+
+
+class AttemptParts(Struct, frozen=True, kw_only=True):
+    """What all attempts of a worker share."""
+
+    converter: DataConverter
+    completions: Completions
+    timers: Timers
+    namespace: str
+    task_queue: str
+    call_soon_threadsafe: Callable[..., object]
+
+
+class Attempt:
+    """An attempt that runs; the `ActivityRuntime` of its code."""
+
+    def __init__(self, task: ActivityTask, activity: RegisteredActivity, parts: AttemptParts) -> None:
+        self.task = task
+        self.activity = activity
+        self.work: asyncio.Future[object] | None = None
+        """What runs: a task of the loop, or a call in a thread."""
+        self.deadline: asyncio.TimerHandle | None = None
+        self.reason: str | None = None
+        """Why it was asked to stop."""
+        self._parts = parts
+        self._info: Info | None = None
+        self._heartbeats: Heartbeats[Encoded] | None = None
+        self._stopped = threading.Event()
+        self._loop_thread = threading.get_ident()
+
+    # ---- asked by the activity's code --------------------------------------------------------------------------
+
+    def info(self) -> Info:
+        """What the code may know of its attempt."""
+        if self._info is None:
+            parts = self._parts
+            self._info = info_of(self.task, parts.converter, namespace=parts.namespace, task_queue=parts.task_queue)
+        return self._info
+
+    def heartbeat(self, details: tuple[object, ...]) -> None:
+        """Says that the attempt goes on. In a thread it raises `asyncio.CancelledError` when it was asked to stop."""
+        encoded = Encoded(*self._parts.converter.encode_values(details))
+        if threading.get_ident() == self._loop_thread:
+            self._beat(encoded)
+            return
+        self._parts.call_soon_threadsafe(self._beat, encoded)
+        if self._stopped.is_set():
+            raise asyncio.CancelledError(self.reason)
+
+    def is_cancelled(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stopped.is_set()
+
+    def cancellation_details(self) -> ActivityCancellationDetails | None:
+        """Why it was asked to stop; None when it was not."""
+        return None if self.reason is None else details_of(self.reason)
+
+    # ---- asked by the worker, on its loop ----------------------------------------------------------------------
+
+    def cancel(self, reason: str) -> None:
+        """Asks it to stop, at once; only the first reason counts."""
+        if self.reason is not None:
+            return
+        self.reason = reason
+        self._stopped.set()
+        if self.activity.definition.is_async and self.work is not None:
+            self.work.cancel()
+
+    def last_words(self) -> None:
+        """Sends the latest details, which the next attempt resumes from."""
+        if self._heartbeats is not None:
+            self._heartbeats.last_words()
+
+    def ended(self) -> None:
+        """No deadline and no heartbeat comes after this."""
+        if self.deadline is not None:
+            self.deadline.cancel()
+        if self._heartbeats is not None:
+            self._heartbeats.stop()
+
+    def _beat(self, details: Encoded) -> None:
+        if self.work is not None and self.work.done():
+            return
+        if self._heartbeats is None:
+            interval = interval_of(self.task.heartbeat_timeout)
+            self._heartbeats = Heartbeats(self._parts.timers, interval, self._send)
+        self._heartbeats.beat(details)
+
+    def _send(self, details: Encoded) -> None:
+        heartbeat = ActivityHeartbeat(token=self.task.token, details=details.raw, encoding=details.encoding)
+        self._parts.completions.report(heartbeat, self._answered)
+
+    def _answered(self, result: CompletionResult) -> None:
+        if result.cancel_requested:
+            self.cancel("CANCEL_REQUESTED")
+        elif result.code is Code.TASK_NOT_FOUND:
+            self.cancel("NOT_FOUND")
+
+
+class LocalAttempt:
+    """An attempt of a local activity; the `ActivityRuntime` of its code. Its heartbeats go nowhere."""
+
+    def __init__(self, describe: Callable[[], Info]) -> None:
+        self.cancelled = threading.Event()
+        self._describe = describe
+
+    def info(self) -> Info:
+        """What the code may know of its attempt."""
+        return self._describe()
+
+    def heartbeat(self, details: tuple[object, ...]) -> None:  # noqa: ARG002 - nothing is sent
+        """Nobody waits for it; a thread learns here that it was asked to stop."""
+        if self.cancelled.is_set():
+            raise asyncio.CancelledError("CANCEL_REQUESTED")
+
+    def is_cancelled(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.cancelled.is_set()
+
+    def cancellation_details(self) -> ActivityCancellationDetails | None:
+        """Why it was asked to stop; None when it was not."""
+        return details_of("CANCEL_REQUESTED") if self.cancelled.is_set() else None

@@ -1,0 +1,185 @@
+"""A worker while it runs: its parts put together, its start, and its stop as a sequence of steps.
+
+It is made inside the event loop that it will use, and lives once. How tasks run is in the parts; what the user
+chose is in the options.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from perdure.converter import DataConverter
+from perdure.exceptions import RPCError
+from perdure_proto.codec import encoder
+from perdure_proto.tasks import LeaveRequest, PollAnswer, RespondAnswer, WorkerInfo
+from perdure_worker.activities import Activities, ActivityParts
+from perdure_worker.activity_context import AttemptParts
+from perdure_worker.cache import Cache
+from perdure_worker.completions import Completions
+from perdure_worker.delivery import Delivery
+from perdure_worker.exchange import Exchange, Transport
+from perdure_worker.local_activities import LocalActivities, LocalParts
+from perdure_worker.options import WorkerOptions
+from perdure_worker.outcome import InstanceOptions
+from perdure_worker.past import Past
+from perdure_worker.poller import Poller
+from perdure_worker.rate import TokenBucket
+from perdure_worker.registry import Registry
+from perdure_worker.responder import Responder
+from perdure_worker.session import Session
+from perdure_worker.slots import Slots
+from perdure_worker.telemetry import LEAVE_FAILED, WORKER_STOPPING, log
+from perdure_worker.watchdog import Watchdog
+from perdure_worker.workflow_tasks import WorkflowParts, WorkflowTasks
+
+FLUSH_SECONDS: Final = 10.0
+"""How long a stopping worker tries to hand in what it has done; after that the service finds out by itself."""
+LEAVE_SECONDS: Final = 5.0
+
+
+class Surroundings(Struct, frozen=True, kw_only=True):
+    """What a worker is given: how to reach the service, what it runs, how, and who it says it is."""
+
+    transport: Transport
+    converter: DataConverter
+    namespace: str
+    registry: Registry
+    options: WorkerOptions
+    who: WorkerInfo
+    namespace_path: str
+    queue_path: str
+
+
+class Assembly:
+    """All parts of a running worker."""
+
+    def __init__(self, around: Surroundings) -> None:
+        options = around.options
+        self._around = around
+        self._slots = Slots(options.max_concurrent_workflow_tasks, options.max_concurrent_activities)
+        self._session = Session(self._introduction)
+        self._exchange = Exchange(around.transport)
+        path, take = around.queue_path, self._take
+        self._responder = Responder(self._session, self._exchange, self._slots, queue_path=path, take=take)
+        self._poller = Poller(self._session, self._exchange, self._slots, queue_path=path, take=take)
+        self._completions = Completions(self._responder)
+        self._threads = ThreadPoolExecutor(thread_count(options), thread_name_prefix="perdure-activity")
+        self._watchdog = Watchdog()
+        self._cache = Cache(options.max_cached_workflows)
+        self._activities = Activities(self._activity_parts())
+        self._workflow_tasks = WorkflowTasks(self._workflow_parts())
+        self._delivery = Delivery(
+            self._slots, self._completions, workflows=self._workflow_tasks, activities=self._activities
+        )
+
+    async def run(self) -> None:
+        """Takes tasks until it is cancelled; raises what the service refused for good."""
+        self._watchdog.start()
+        await self._poller.run()
+
+    async def stop(self) -> None:
+        """Takes nothing new, gives back what has not begun, lets the rest end, hands in everything and leaves.
+
+        `run` goes on meanwhile: pushes still come.
+        """
+        self._take_nothing_new()
+        self._give_back_what_has_not_begun()
+        await self._activities.finish(self._around.options.graceful_shutdown_timeout.total_seconds())
+        await self._hand_in_everything()
+        await self._leave()
+
+    def close(self) -> None:
+        """Tears down what is left."""
+        self._responder.stop()
+        self._activities.cancel_all()
+        self._cache.clear()
+        self._watchdog.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # ---- steps -------------------------------------------------------------------------------------------------
+
+    def _take_nothing_new(self) -> None:
+        log.info(WORKER_STOPPING, task_queue=self._around.options.task_queue, running=self._activities.running)
+        self._slots.close()
+
+    def _give_back_what_has_not_begun(self) -> None:
+        self._workflow_tasks.stop()
+        self._activities.give_back_waiting()
+
+    async def _hand_in_everything(self) -> None:
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._responder.flushed()
+        except TimeoutError:
+            log.warning(LEAVE_FAILED, task_queue=self._around.options.task_queue, error="completions were not answered")
+
+    async def _leave(self) -> None:
+        body = encoder.encode(LeaveRequest(session=self._session.id))
+        try:
+            await self._around.transport.send("POST", f"{self._around.queue_path}/leave", body, LEAVE_SECONDS)
+        except RPCError as error:
+            log.info(LEAVE_FAILED, task_queue=self._around.options.task_queue, error=str(error))
+
+    # ---- parts -------------------------------------------------------------------------------------------------
+
+    def _take(self, answer: PollAnswer | RespondAnswer) -> None:
+        self._delivery.take(answer)
+
+    def _introduction(self) -> WorkerInfo:
+        return msgspec.structs.replace(self._around.who, held=self._completions.held)
+
+    def _activity_parts(self) -> ActivityParts:
+        around, loop = self._around, asyncio.get_running_loop()
+        rate = around.options.max_worker_activities_per_second
+        return ActivityParts(
+            registry=around.registry,
+            attempts=AttemptParts(
+                converter=around.converter,
+                completions=self._completions,
+                timers=loop,
+                namespace=around.namespace,
+                task_queue=around.options.task_queue,
+                call_soon_threadsafe=loop.call_soon_threadsafe,
+            ),
+            slots=self._slots,
+            threads=self._threads,
+            bucket=None if rate is None else TokenBucket(per_second=rate, now=loop.time()),
+        )
+
+    def _workflow_parts(self) -> WorkflowParts:
+        around = self._around
+        return WorkflowParts(
+            registry=around.registry,
+            cache=self._cache,
+            slots=self._slots,
+            completions=self._completions,
+            local_activities=LocalActivities(self._local_parts()),
+            past=Past(around.transport, around.namespace_path),
+            options=InstanceOptions(
+                namespace=around.namespace,
+                task_queue=around.options.task_queue,
+                converter=around.converter,
+                watchdog=self._watchdog,
+            ),
+        )
+
+    def _local_parts(self) -> LocalParts:
+        around = self._around
+        return LocalParts(
+            registry=around.registry,
+            converter=around.converter,
+            threads=self._threads,
+            slots=asyncio.Semaphore(around.options.max_concurrent_local_activities),
+            namespace=around.namespace,
+            task_queue=around.options.task_queue,
+        )
+
+
+def thread_count(options: WorkerOptions) -> int:
+    """A thread for each activity that may run at once; they are made when they are needed."""
+    return options.max_concurrent_activities + options.max_concurrent_local_activities

@@ -1,0 +1,78 @@
+"""What goes in and out of one drive of a workflow: the values that the worker and a `WorkflowInstance` exchange.
+
+Rules: plain data, no behaviour. A task of a workflow is driven by `activate`, and by `resolve` once for each local
+activity that ended meanwhile; each gives an `Outcome` with *all* commands of the task so far. It knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from perdure_proto.commands import AnyCommand
+from perdure_proto.events import WorkflowTaskFailedCause
+from perdure_proto.failures import Failure
+from perdure_proto.options import RetryPolicy
+from perdure_proto.payload import NULL
+
+
+class LocalActivity(Struct, frozen=True, kw_only=True):
+    """A local activity that the worker is to run now. Arguments are the Python values that were passed.
+
+    `result_type` and retries are the instance's and the worker's: the worker repeats attempts by `retry_policy` and
+    reports the last one alone, in a `LocalActivityResult`.
+    """
+
+    activity_id: str
+    activity_type: str
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    start_to_close_timeout: timedelta | None = None
+    schedule_to_close_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+
+
+class LocalActivityResult(Struct, frozen=True, kw_only=True):
+    """How a local activity ended: a value, or the failure of its last attempt (`CanceledFailure` if cancelled)."""
+
+    activity_id: str
+    attempt: int = 1
+    result: Raw = NULL
+    encoding: str = ""
+    failure: Failure | None = None
+
+
+class Outcome(Struct, kw_only=True):
+    """What one drive asks for.
+
+    With `failure` the *task* failed: respond `WorkflowTaskFailure(cause, failure)` and evict; nothing else counts.
+    While `local_pending` is not 0 the completion waits for them, or is sent with `force_new_task` to keep them alive.
+    """
+
+    commands: list[AnyCommand]
+    """All commands of this task so far, in order."""
+    local_activities: list[LocalActivity]
+    """To start now; each is told once."""
+    local_cancelled: list[str]
+    """Activity ids of local activities to cancel; told once."""
+    local_pending: int = 0
+    """Local activities that have not ended yet."""
+    closed: bool = False
+    """Whether the commands close the run."""
+    failure: Failure | None = None
+    cause: WorkflowTaskFailedCause = "WORKFLOW_WORKER_UNHANDLED_FAILURE"
+    error: BaseException | None = None
+    """The exception behind `failure`, for the worker's log."""
+
+
+class InstanceOptions(Struct, frozen=True, kw_only=True):
+    """What every instance of one worker shares."""
+
+    namespace: str = "default"
+    task_queue: str = "default"
+    converter: Any
+    """The client's `DataConverter`."""
+    watchdog: Any = None
+    """Armed around each drive; None leaves out the check for blocked loops."""

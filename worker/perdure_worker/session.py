@@ -1,0 +1,84 @@
+"""A worker's session with the service: the numbers of its requests and what it has acknowledged.
+
+The law: a request keeps its number when it is repeated, and every answer that arrived is acknowledged in a later
+request, once. A service that does not know the session is told who the worker is before anything else; what was
+owed in acknowledgements then no longer counts, because the introduction lists what the worker holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from uuid import uuid4
+
+from perdure_proto.tasks import WorkerInfo
+from perdure_worker.telemetry import SESSION_UNKNOWN, log
+
+
+class Session:
+    """Numbers requests, remembers answers to acknowledge, and knows whether the service knows the worker."""
+
+    def __init__(self, describe: Callable[[], WorkerInfo]) -> None:
+        self.id = str(uuid4())
+        self.acquaintance = 0
+        """How often the service had to be told again; a request notes it when it is sent."""
+        self._describe = describe
+        self._sequence = 0
+        self._unacknowledged: list[int] = []
+        self._introduced = asyncio.Event()
+        self._when_unknown: list[Callable[[], None]] = []
+
+    def next_sequence(self) -> int:
+        """The number of a new request."""
+        self._sequence += 1
+        return self._sequence
+
+    def received(self, sequence: int) -> None:
+        """An answer arrived and what it brought is in hand."""
+        self._unacknowledged.append(sequence)
+
+    def take_acknowledged(self) -> tuple[int, ...]:
+        """What the request about to be built acknowledges. It is repeated until answered, so nothing gets lost."""
+        taken, self._unacknowledged = tuple(self._unacknowledged), []
+        return taken
+
+    def owes_acknowledgement(self, sequence: int) -> bool:
+        """Whether no request has acknowledged this answer yet."""
+        return sequence in self._unacknowledged
+
+    def introduction(self) -> WorkerInfo | None:
+        """Who the worker is, while the service does not know."""
+        if self._introduced.is_set():
+            return None
+        self._unacknowledged.clear()
+        return self._describe()
+
+    def confirmed(self) -> None:
+        """The service has answered an introduction."""
+        self._introduced.set()
+
+    @property
+    def is_introduced(self) -> bool:
+        """Whether the service knows the session, as far as one can tell."""
+        return self._introduced.is_set()
+
+    async def introduced(self) -> None:
+        """Waits until the service knows the session."""
+        await self._introduced.wait()
+
+    def when_unknown(self, callback: Callable[[], None]) -> None:
+        """Calls back when the service is found not to know the session."""
+        self._when_unknown.append(callback)
+
+    def unknown(self, acquaintance: int) -> None:
+        """The service does not know the session, says the answer to a request sent in that acquaintance.
+
+        Several requests in flight find out; only the first counts, or the others would undo its introduction.
+        """
+        if acquaintance != self.acquaintance:
+            return
+        self.acquaintance += 1
+        self._introduced.clear()
+        log.warning(SESSION_UNKNOWN, session=self.id, held=len(self._describe().held))
+        for callback in self._when_unknown:
+            callback()

@@ -1,0 +1,179 @@
+"""What workflow code can ask for: the seam's `WorkflowRuntime`, each call passed on to the part that owns it.
+
+It holds no state but patches and notes. It must not know how activations are driven.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from random import Random
+from typing import Any, NoReturn
+from uuid import UUID
+
+from msgspec import Raw
+
+from perdure._runtime import ActivityRequest, Channel, ContinueAsNewRequest, Handler
+from perdure._workflow_info import Info, UpdateInfo
+from perdure.converter import DataConverter
+from perdure.exceptions import ContinueAsNewError, NotSupportedError
+from perdure_proto.codec import encoder
+from perdure_proto.commands import RecordMarker
+from perdure_proto.options import Priority
+from perdure_worker.activity_calls import ActivityCalls
+from perdure_worker.conditions import Conditions
+from perdure_worker.messages import SIGNAL, UPDATE, Handlers, Signals
+from perdure_worker.queries import QUERY
+from perdure_worker.replay.machines.marker import PATCH, PatchDetails
+from perdure_worker.run import Run
+from perdure_worker.timers import Timers
+from perdure_worker.updates import Updates, current_update
+from perdure_worker.workflow_log import log
+
+
+class Parts:
+    """What takes care of the calls of one run."""
+
+    def __init__(self, run: Run, handlers: Handlers, signals: Signals) -> None:
+        self.run = run
+        self.handlers = handlers
+        self.signals = signals
+        self.updates = Updates(run, handlers)
+        self.activities = ActivityCalls(run)
+        self.timers = Timers(run)
+        self.conditions = Conditions()
+        self.recorded_patches: set[str] = set()
+        """The patches that history has marked, up to the task that is replayed."""
+        self.dropped_call = ""
+        """The first call that was never awaited, with its line."""
+
+
+class WorkflowCalls:
+    """The runtime of one workflow, as its code sees it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._run = parts.run
+        self._patches: dict[str, bool] = {}
+
+    # Things to wait for.
+
+    def start_activity(self, request: ActivityRequest) -> asyncio.Future[Any]:
+        return self._parts.activities.start(request)
+
+    def start_timer(self, delay: float, summary: str | None = None) -> asyncio.Future[None]:
+        return self._parts.timers.start(delay, summary or "")
+
+    def wait_condition(self, fn: Callable[[], bool]) -> asyncio.Future[None]:
+        self._run.require_commands("wait_condition()")
+        future: asyncio.Future[None] = self._run.loop.create_future()
+        self._parts.conditions.add(fn, future)
+        return future
+
+    # Messages.
+
+    def set_handler(self, handler: Handler) -> None:
+        self._run.require_commands(f"declaring a {handler.kind} handler")
+        added: dict[str, Callable[[Handler], None]] = {
+            SIGNAL: self._parts.signals.handler_added,
+            UPDATE: self._parts.updates.handler_added,
+            QUERY: lambda _: None,
+        }
+        self._parts.handlers.add(handler)
+        added[handler.kind](handler)
+
+    def set_validator(self, update_name: str | None, fn: Callable[..., None]) -> None:
+        self._run.require_commands("declaring a validator")
+        self._parts.updates.set_validator(update_name, fn)
+
+    def signal_channel(self, name: str, value_type: object) -> Channel:
+        return self._parts.signals.channel(name, value_type)
+
+    def all_handlers_finished(self) -> bool:
+        return self._parts.handlers.all_finished
+
+    def current_update(self) -> UpdateInfo | None:
+        return current_update.get()
+
+    # The run itself.
+
+    def continue_as_new(self, request: ContinueAsNewRequest) -> NoReturn:
+        self._run.require_commands("continue_as_new()")
+        raise ContinueAsNewError(request)
+
+    def patched(self, patch_id: str, *, deprecated: bool) -> bool:
+        known = self._patches.get(patch_id)
+        if known is not None:
+            return known
+        self._run.require_commands("a patch")
+        takes_new = not self._run.replaying or patch_id in self._parts.recorded_patches
+        self._patches[patch_id] = takes_new
+        if takes_new:
+            details = Raw(encoder.encode(PatchDetails(patch_id=patch_id, deprecated=deprecated)))
+            self._run.execution.patch(RecordMarker(marker_name=PATCH, details=details), patch_id)
+        return takes_new
+
+    def info(self) -> Info:
+        run, started = self._run, self._run.started
+        assert started is not None
+        return Info(
+            workflow_id=run.workflow_id,
+            run_id=run.run_id,
+            workflow_type=started.workflow_type,
+            namespace=run.options.namespace,
+            task_queue=started.task_queue or run.options.task_queue,
+            attempt=started.attempt,
+            start_time=started.event_time,
+            workflow_start_time=started.event_time,
+            execution_timeout=started.workflow_execution_timeout,
+            run_timeout=started.workflow_run_timeout,
+            task_timeout=started.workflow_task_timeout,
+            retry_policy=started.retry_policy,
+            cron_schedule=started.cron_schedule or None,
+            continued_run_id=started.continued_execution_run_id or None,
+            first_execution_run_id=started.first_execution_run_id,
+            memo=started.memo,
+            search_attributes=started.search_attributes,
+            priority=started.priority or Priority(),
+            history_length=run.history_length,
+            history_size=run.history_size_bytes,
+            continue_as_new_suggested=run.suggest_continue_as_new,
+        )
+
+    def cancellation_reason(self) -> str | None:
+        return self._run.cancel_reason if self._run.cancel_requested else None
+
+    def now(self) -> datetime:
+        return self._run.now
+
+    def now_seconds(self) -> float:
+        return self._run.loop.time()
+
+    def random(self) -> Random:
+        self._run.require_commands("the workflow's random()")
+        return self._run.random()
+
+    def uuid4(self) -> UUID:
+        return UUID(int=self.random().getrandbits(128), version=4)
+
+    def is_replaying(self) -> bool:
+        return self._run.replaying
+
+    def is_read_only(self) -> bool:
+        return self._run.read_only
+
+    def converter(self) -> DataConverter:
+        return self._run.converter
+
+    def log(self, level: int, message: str, args: tuple[object, ...], extra: dict[str, Any]) -> None:
+        log(self._run, level, message, *args, extra=extra)
+
+    def never_awaited(self, name: str, filename: str, line: int) -> None:
+        if not self._run.gone and not self._run.read_only and not self._parts.dropped_call:
+            self._parts.dropped_call = (
+                f"{name}() was called at {filename}:{line} and never awaited: write await before it"
+            )
+
+    def not_here_yet(self, what: str) -> NoReturn:
+        raise NotSupportedError(f"{what} are not in this version of perdure")
