@@ -1,0 +1,295 @@
+"""`perdure workflow …` asks the service for what was typed and prints what it answers."""
+
+import json
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from perdure.cli.exits import Exit
+from perdure_proto.codec import encode_events
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.failures import ApplicationFailure, Failure
+from perdure_proto.service import (
+    Acknowledged,
+    CountWorkflowsAnswer,
+    DescribeWorkflowAnswer,
+    HistoryAnswer,
+    ListWorkflowsAnswer,
+    PendingActivity,
+    PendingWorkflowTask,
+    QueryWorkflowAnswer,
+    StartWorkflowAnswer,
+    UpdateWorkflowAnswer,
+    WorkflowExecutionInfo,
+    WorkflowResultAnswer,
+)
+from tests.unit.cli.conftest import Perdure
+from tests.unit.cli.fake_service import FakeService
+from tests.unit.cli.histories import BEGAN_AT, DECLINED, order_history
+
+HERE = "/api/v1/namespaces/default"
+ORDER = f"{HERE}/workflows/order-1"
+STARTED = StartWorkflowAnswer(workflow_id="order-1", run_id="run-1")
+INFO = WorkflowExecutionInfo(
+    workflow_id="order-1",
+    run_id="run-1",
+    workflow_type="order",
+    task_queue="default",
+    status="RUNNING",
+    start_time=BEGAN_AT,
+    history_length=9,
+)
+
+
+def completed(result: bytes, run_id: str = "run-1") -> WorkflowResultAnswer:
+    return WorkflowResultAnswer(run_id=run_id, status="COMPLETED", result=Raw(result))
+
+
+def test_start_says_what_was_typed(perdure: Perdure, service: FakeService) -> None:
+    """Each option becomes a field of the request."""
+    service.answer("POST", ORDER, STARTED)
+    outcome = perdure(
+        *(
+            "workflow",
+            "start",
+            "order",
+            "--id",
+            "order-1",
+            "--input",
+            '"Ada"',
+            "--input",
+            "2",
+            "--kwargs",
+            '{"gift":true}',
+        ),
+        *("--task-queue", "orders", "--execution-timeout", "1h30m", "--run-timeout", "5m", "--task-timeout", "20s"),
+        *("--id-conflict-policy", "use_existing", "--id-reuse-policy", "reject_duplicate", "--request-id", "r-1"),
+        *("--memo", '{"by":"me"}', "--identity", "me", "--summary", "An order"),
+    )
+    assert (Exit.DONE, "started: workflow id order-1, run id run-1\n") == (outcome.status, outcome.out)
+    assert {
+        "workflow_type": "order",
+        "task_queue": "orders",
+        "input": ["Ada", 2],
+        "kwargs": {"gift": True},
+        "workflow_execution_timeout": "PT5400S",
+        "workflow_run_timeout": "PT300S",
+        "workflow_task_timeout": "PT20S",
+        "id_conflict_policy": "use_existing",
+        "id_reuse_policy": "reject_duplicate",
+        "request_id": "r-1",
+        "identity": "me",
+        "memo": {"by": "me"},
+        "static_summary": "An order",
+    } == service.last(ORDER).body
+
+
+def test_a_start_without_an_id_gets_one(perdure: Perdure, service: FakeService) -> None:
+    """The workflow id and the request id default to fresh ones."""
+    perdure("workflow", "start", "order")
+    asked = next(asked for asked in service.asked if asked.method == "POST")
+    assert 36 == len(asked.path.rpartition("/")[2]) == len(asked.body["request_id"])
+
+
+def test_an_existing_execution_is_said(perdure: Perdure, service: FakeService) -> None:
+    """A start that found an execution running says so."""
+    service.answer("POST", ORDER, msgspec.structs.replace(STARTED, started=False))
+    assert perdure("workflow", "start", "order", "--id", "order-1").out.startswith("already started: ")
+
+
+def test_ids_travel_whole(perdure: Perdure, service: FakeService) -> None:
+    """A workflow id may hold anything, slashes and percent signs too."""
+    path = f"{HERE}/workflows/a%2Fb%25c%20%C3%A9/cancel"
+    service.answer("POST", path, Acknowledged(run_id="run-1"))
+    assert Exit.DONE == perdure("workflow", "cancel", "a/b%c é", "--reason", "why").status
+    assert "why" == service.last(path).body["reason"]
+
+
+def test_execute_prints_the_result(perdure: Perdure, service: FakeService) -> None:
+    """The result alone is on standard output, as JSON."""
+    service.answer("POST", ORDER, STARTED)
+    service.answer("GET", f"{ORDER}/result", completed(b'"Hello, Ada!"'))
+    outcome = perdure("workflow", "execute", "order", "--id", "order-1")
+    assert (Exit.DONE, '"Hello, Ada!"\n', "") == outcome
+
+
+def test_a_result_is_waited_for_through_the_chain(perdure: Perdure, service: FakeService) -> None:
+    """A wait that was over is repeated, and a run that continued is followed."""
+    running = WorkflowResultAnswer(run_id="run-1", status="RUNNING")
+    continued = WorkflowResultAnswer(run_id="run-1", status="CONTINUED_AS_NEW", new_run_id="run-2")
+    service.answer("GET", f"{ORDER}/result", running, continued, completed(b"7", "run-2"))
+    assert (Exit.DONE, "7\n", "") == perdure("workflow", "result", "order-1")
+    assert "run-2" == service.last(f"{ORDER}/result").params["run_id"]
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "CANCELED", "TERMINATED"])
+def test_a_workflow_that_did_not_complete_is_an_error(perdure: Perdure, service: FakeService, status: str) -> None:
+    """It ends with status 1 and one line that says how it ended and where to look."""
+    failure = Failure(message="boom", info=ApplicationFailure(type="ValueError"))
+    answer = {"run_id": "run-1", "status": status, "failure": failure if status == "FAILED" else None}
+    service.answer("GET", f"{ORDER}/result", answer)
+    outcome = perdure("workflow", "result", "order-1")
+    why = "ValueError: boom" if status == "FAILED" else status.lower().replace("_", " ")
+    line = f"error: WORKFLOW_{status}: order-1: {why}; see 'perdure workflow show order-1'\n"
+    assert (Exit.NOT_DONE, "", line) == outcome
+
+
+def test_a_failure_is_json_for_a_program(perdure: Perdure, service: FakeService) -> None:
+    """With JSON output the failure is on standard output too."""
+    service.answer("GET", f"{ORDER}/result", WorkflowResultAnswer(run_id="run-1", status="FAILED", failure=DECLINED))
+    outcome = perdure("workflow", "result", "order-1", "--output", "json")
+    assert (Exit.NOT_DONE, "card declined") == (outcome.status, json.loads(outcome.out)["failure"]["cause"]["message"])
+
+
+def test_a_refusal_has_its_code(perdure: Perdure, service: FakeService) -> None:
+    """What the service refuses ends with status 4 and the code."""
+    service.answer("GET", ORDER, ServiceError(Code.WORKFLOW_NOT_FOUND, "no workflow 'order-1'"))
+    line = "error: WORKFLOW_NOT_FOUND: no workflow 'order-1'\n"
+    assert (Exit.REFUSED, "", line) == perdure("workflow", "describe", "order-1")
+
+
+def test_list_is_a_table(perdure: Perdure, service: FakeService) -> None:
+    """A list names each execution whole; the filter is the service's business."""
+    long = msgspec.structs.replace(INFO, workflow_id="x" * 200)
+    service.answer("GET", f"{HERE}/workflows", ListWorkflowsAnswer(executions=(INFO, long)))
+    outcome = perdure("workflow", "list", "--query", "WorkflowType = 'order'", "--limit", "5")
+    head, first, second = outcome.out.splitlines()
+    assert ["STATUS", "WORKFLOW", "ID", "TYPE"] == head.split()[:4]
+    assert ["RUNNING", "order-1", "order", "default"] == first.split()[:4]
+    assert "x" * 200 in second
+    asked = service.last(f"{HERE}/workflows")
+    assert {"query": "WorkflowType = 'order'", "limit": "5"} == asked.params
+
+
+def test_list_follows_pages(perdure: Perdure, service: FakeService) -> None:
+    """Pages are asked for until there are enough, and JSON lines are one execution each."""
+    page = ListWorkflowsAnswer(executions=(INFO, INFO), next_cursor="c")
+    service.answer("GET", f"{HERE}/workflows", page, ListWorkflowsAnswer(executions=(INFO,)))
+    outcome = perdure("workflow", "list", "--output", "jsonl")
+    assert ["order-1"] * 3 == [json.loads(line)["workflow_id"] for line in outcome.out.splitlines()]
+    assert "c" == service.last(f"{HERE}/workflows").params["cursor"]
+
+
+def test_count_is_a_number(perdure: Perdure, service: FakeService) -> None:
+    """A count is the number alone."""
+    service.answer("GET", f"{HERE}/workflow-count", CountWorkflowsAnswer(count=42))
+    assert (Exit.DONE, "42\n", "") == perdure("workflow", "count")
+
+
+def test_describe_says_what_is_pending(perdure: Perdure, service: FakeService) -> None:
+    """Pending activities with attempt and failure, the pending task with its note."""
+    activity = PendingActivity(
+        activity_id="1",
+        activity_type="charge",
+        state="BACKING_OFF",
+        attempt=3,
+        maximum_attempts=5,
+        last_failure=DECLINED,
+    )
+    task = PendingWorkflowTask(state="SCHEDULED", note="no worker knows the type 'order'")
+    service.answer(
+        "GET", ORDER, DescribeWorkflowAnswer(execution=INFO, pending_workflow_task=task, pending_activities=(activity,))
+    )
+    told = [" ".join(line.split()) for line in perdure("workflow", "describe", "order-1").out.splitlines()]
+    expected = {
+        "status RUNNING",
+        "pending workflow task",
+        "note no worker knows the type 'order'",
+        "pending activity charge",
+        "attempt 3 of 5",
+        "last failure ActivityError: activity charge failed ← CardError: card declined",
+    }
+    assert set() == expected - set(told)
+
+
+def history(*, next_event_id: int = 0, part: slice = slice(None)) -> HistoryAnswer:
+    return HistoryAnswer(run_id="run-1", events=Raw(encode_events(order_history()[part])), next_event_id=next_event_id)
+
+
+def test_show_prints_every_event(perdure: Perdure, service: FakeService) -> None:
+    """The timeline goes over all pages of the history."""
+    first, second = history(next_event_id=5, part=slice(0, 4)), history(part=slice(4, None))
+    service.answer("GET", f"{ORDER}/history", first, second)
+    outcome = perdure("workflow", "show", "order-1")
+    numbers = [line.split()[0] for line in outcome.out.splitlines() if " +" in line[:20]]
+    assert [str(number) for number in range(1, 11)] == numbers
+    assert {"run_id": "run-1", "after": "4"}.items() <= service.last(f"{ORDER}/history").params.items()
+
+
+def test_show_ends_where_an_open_history_ends(perdure: Perdure, service: FakeService) -> None:
+    """Without --follow the events so far are all."""
+    so_far, nothing = history(next_event_id=5, part=slice(0, 4)), history(next_event_id=5, part=slice(0, 0))
+    service.answer("GET", f"{ORDER}/history", so_far, nothing)
+    assert 4 == len(json.loads(perdure("workflow", "show", "order-1", "--output", "json").out))
+
+
+def test_follow_goes_on_until_the_run_closes(perdure: Perdure, service: FakeService) -> None:
+    """With --follow an empty answer is no end."""
+    so_far, nothing = history(next_event_id=5, part=slice(0, 4)), history(next_event_id=5, part=slice(0, 0))
+    service.answer("GET", f"{ORDER}/history", so_far, nothing, nothing, history(part=slice(4, None)))
+    lines = perdure("workflow", "show", "order-1", "--follow", "--output", "jsonl").out.splitlines()
+    assert [json.loads(line)["event_id"] for line in lines] == list(range(1, 11))
+
+
+def test_signal_carries_its_arguments(perdure: Perdure, service: FakeService) -> None:
+    """A signal has a name, arguments and a request id."""
+    path = f"{ORDER}/signal/approve"
+    service.answer("POST", path, Acknowledged(run_id="run-1"))
+    words = ("workflow", "signal", "order-1", "approve", "--input", '{"ok":true}', "--request-id", "s-1")
+    assert (Exit.DONE, "signalled order-1\n", "") == perdure(*words)
+    body = service.last(path).body
+    assert ([{"ok": True}], "s-1") == (body["input"], body["request_id"])
+
+
+def test_query_prints_the_answer(perdure: Perdure, service: FakeService) -> None:
+    """The answer of a query is JSON, also as text."""
+    service.answer("POST", f"{ORDER}/query/status", QueryWorkflowAnswer(result=Raw(b'{"state":"new"}')))
+    assert (Exit.DONE, '{"state":"new"}\n', "") == perdure("workflow", "query", "order-1", "status", "--timeout", "3s")
+    assert "PT3S" == service.last(f"{ORDER}/query/status").body["timeout"]
+
+
+def test_stack_prints_the_trace(perdure: Perdure, service: FakeService) -> None:
+    """The stack trace is text, not a JSON string."""
+    service.answer("POST", f"{ORDER}/query/__stack_trace", QueryWorkflowAnswer(result=Raw(b'"line 1\\nline 2"')))
+    assert (Exit.DONE, "line 1\nline 2\n", "") == perdure("workflow", "stack", "order-1")
+
+
+def test_update_waits_for_its_outcome(perdure: Perdure, service: FakeService) -> None:
+    """An answer of an earlier stage is asked for again, with the same update id."""
+    path = f"{ORDER}/update/set_address"
+    accepted = UpdateWorkflowAnswer(update_id="u", run_id="run-1", stage="ACCEPTED")
+    service.answer("POST", path, accepted, msgspec.structs.replace(accepted, stage="COMPLETED", result=Raw(b"2")))
+    assert (Exit.DONE, "2\n", "") == perdure("workflow", "update", "order-1", "set_address", "--input", '"Oslo"')
+    assert 1 == len({asked.body["update_id"] for asked in service.asked if asked.path == path})
+
+
+def test_a_rejected_update_is_not_done(perdure: Perdure, service: FakeService) -> None:
+    """A rejection ends with status 1 and says why."""
+    failure = Failure(message="no such street", info=ApplicationFailure(type="ValueError"))
+    answer = UpdateWorkflowAnswer(update_id="u", run_id="run-1", stage="COMPLETED", failure=failure)
+    service.answer("POST", f"{ORDER}/update/set_address", answer)
+    line = "error: UPDATE_FAILED: order-1: ValueError: no such street\n"
+    assert (Exit.NOT_DONE, "", line) == perdure("workflow", "update", "order-1", "set_address")
+
+
+def test_terminate_says_why(perdure: Perdure, service: FakeService) -> None:
+    """The reason goes with the request."""
+    service.answer("POST", f"{ORDER}/terminate", Acknowledged(run_id="run-1"))
+    assert Exit.DONE == perdure("workflow", "terminate", "order-1", "--reason", "a mistake").status
+    assert "a mistake" == service.last(f"{ORDER}/terminate").body["reason"]
+
+
+def test_the_key_is_shown(perdure: Perdure, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API key goes with every request."""
+    monkeypatch.setenv("PERDURE_API_KEY", "secret")
+    service.answer("GET", f"{HERE}/workflow-count", CountWorkflowsAnswer(count=1))
+    perdure("workflow", "count")
+    assert "Bearer secret" == service.last(f"{HERE}/workflow-count").headers["Authorization"]
+
+
+def test_another_namespace_is_asked(perdure: Perdure, service: FakeService) -> None:
+    """--namespace is part of the path."""
+    path = "/api/v1/namespaces/a%20b/workflow-count"
+    service.answer("GET", path, CountWorkflowsAnswer(count=3))
+    assert "3\n" == perdure("workflow", "count", "--namespace", "a b").out
