@@ -6,9 +6,11 @@ The composition root of the server: the only place that knows every part.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
-from typing import cast
+from typing import Literal, cast
 
+import asyncpg
 import structlog
 
 from perdure_proto.errors import Code, ServiceError
@@ -19,9 +21,9 @@ from perdure_server.engine.committer import Committer
 from perdure_server.engine.upkeep import Upkeep
 from perdure_server.frontend.app import Frontend, FrontendOptions
 from perdure_server.frontend.port import Api, Readiness
-from perdure_server.store.connections import connect
+from perdure_server.store.connections import LOST, connect
 from perdure_server.store.migrate import check_schema
-from perdure_server.store.port import StoreUnavailableError
+from perdure_server.store.port import NamespaceRow, StoreUnavailableError
 from perdure_server.store.postgres import PostgresStore
 
 log = structlog.get_logger()
@@ -91,6 +93,8 @@ class Server:
         connection = await connect(self._settings.database_url)
         try:
             await check_schema(connection)
+        except (*LOST, asyncpg.OperatorInterventionError) as error:  # it went away while it was asked
+            raise StoreUnavailableError(str(error) or type(error).__name__) from error
         finally:
             connection.terminate()
 
@@ -116,6 +120,8 @@ class Server:
             lease=settings.lease,
             on_waiting=lambda reason: self._say(Readiness(state="waiting for ownership", reason=reason)),
             on_lost=lambda _: lost.set(),
+            on_away=self._while_serving("waiting for database"),
+            on_back=self._while_serving("ready"),
         )
         while True:
             try:
@@ -133,9 +139,9 @@ class Server:
         committing = asyncio.create_task(committer.run(), name="committer")
         keeping: asyncio.Task[None] | None = None
         try:
-            await self._recover(store, api, upkeep)
-            keeping = asyncio.create_task(upkeep.run(), name="upkeep")
-            self._gate.api = api
+            api.engine.residents.learn(await self._namespaces(store))
+            self._gate.api = api  # what requests name is loaded first; recovery finds the rest
+            keeping = asyncio.create_task(self._keep(upkeep), name="upkeep")
             self._say(Readiness(state="ready"))
             await self._until_over(lost, committing, keeping)
         except asyncio.CancelledError:
@@ -145,18 +151,26 @@ class Server:
             await _stop(committing, keeping)
             await api.close()
 
-    async def _recover(self, store: PostgresStore, api: EngineApi, upkeep: Upkeep) -> None:
-        """Everything owed is in memory before the first request is answered."""
+    async def _namespaces(self, store: PostgresStore) -> list[NamespaceRow]:
         while True:
             try:
-                api.engine.residents.learn(await store.namespaces())
-                loaded = await upkeep.recover()
+                return await store.namespaces()
             except StoreUnavailableError as error:
                 self._say(Readiness(state="waiting for database", reason=str(error)))
                 await asyncio.sleep(_RETRY_SECONDS_MIN)
+
+    async def _keep(self, upkeep: Upkeep) -> None:
+        """Recovers what is owed, then keeps memory and store in step."""
+        while True:
+            try:
+                loaded = await upkeep.recover()
+            except StoreUnavailableError as error:
+                log.warning("recovery_repeated", reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS_MIN)
             else:
                 log.info("recovered", executions=loaded)
-                return
+                break
+        await upkeep.run()
 
     async def _until_over(self, lost: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
         """Returns when the fence is lost; raises what a task of ours died of."""
@@ -177,6 +191,15 @@ class Server:
                 await self._frontend.drain()
                 await api.matching.close()
                 await committer.drain()
+
+    def _while_serving(self, state: Literal["waiting for database", "ready"]) -> Callable[[str], None]:
+        """Says that Postgres went away or is back; requests wait for it meanwhile, as long as their callers do."""
+
+        def say(reason: str) -> None:
+            if self._gate.api is not None and not self._frontend.draining:
+                self._say(Readiness(state=state, reason=reason))
+
+        return say
 
     def _say(self, state: Readiness) -> None:
         if state != self._gate.state:

@@ -37,7 +37,10 @@ def say_nothing(_: str) -> None:
 
 
 class OwnershipOptions(Struct, frozen=True, kw_only=True):
-    """Who we are, how long we wait, and whom we tell: `on_waiting` once for each reason, `on_lost` once at most."""
+    """Who we are, how long we wait, and whom we tell: `on_waiting` once for each reason, `on_lost` once at most.
+
+    `on_away` says that Postgres went away while we own the shards, `on_back` that it is there again.
+    """
 
     server: str
     address: str
@@ -47,6 +50,8 @@ class OwnershipOptions(Struct, frozen=True, kw_only=True):
     lease: timedelta = timedelta(seconds=5)
     on_waiting: Callable[[str], None] = say_nothing
     on_lost: Callable[[str], None] = say_nothing
+    on_away: Callable[[str], None] = say_nothing
+    on_back: Callable[[str], None] = say_nothing
     monotonic: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -186,8 +191,11 @@ class Ownership:
                 if not held:
                     self._lose(f"the fence of '{self._options.server}' was raised: another server has taken over")
                     return
-            except StoreUnavailableError:
+            except StoreUnavailableError as error:
+                self._options.on_away(str(error))
                 await self._win_lock_again()
+                if not self.lost:
+                    self._options.on_back("")
                 continue
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._options.heartbeat_every.total_seconds()):

@@ -42,6 +42,7 @@ class EngineApi:
         await self.matching.close()
         self.handout.stop()
         self.engine.timers.stop()
+        self.engine.abandon()
 
     async def start_workflow(
         self, namespace: str, workflow_id: str, request: svc.StartWorkflowRequest

@@ -143,6 +143,7 @@ class Batch:
         self.runs: dict[str, Staged] = {}
         self.refused: dict[str, Exception] = {}
         self.size_bytes = 0
+        self._lost: Exception | None = None
         self._landed: asyncio.Future[None] | None = None
         self._is_over = False
 
@@ -154,13 +155,15 @@ class Batch:
         return staged
 
     async def landed(self, run_id: str = "") -> None:
-        """Waits for the commit. Raises what befell the run named, if its part did not land."""
+        """Waits for the commit. Raises what befell the run named, if its part did not land, or the whole batch."""
         if not self._is_over:
             if self._landed is None:
                 self._landed = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._landed)
         if run_id and run_id in self.refused:
             raise self.refused[run_id]
+        if self._lost is not None:
+            raise self._lost
 
     def land(self) -> None:
         """Lets effects out, then answers."""
@@ -179,8 +182,15 @@ class Batch:
         if staged.on_refused is not None:
             staged.on_refused(error)
 
+    def withdraw(self, run_id: str, error: Exception) -> None:
+        """The part of a run is not sent: what it builds on did not land."""
+        if run_id in self.runs and run_id not in self.refused:
+            self.refused[run_id] = error
+            del self.runs[run_id]
+
     def refuse_all(self, error: Exception) -> None:
-        """Nothing of it landed."""
+        """Nothing of it landed: whoever waits for it as a barrier has no confirmation either."""
+        self._lost = error
         for run_id in self.runs:
             if run_id not in self.refused:
                 self.refuse(run_id, error)

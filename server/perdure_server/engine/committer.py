@@ -64,14 +64,24 @@ class Committer:
         self.appends = 0
 
     def stage(self, key: RunKey, workflow: tuple[str, str], previous: int) -> Staged:
-        """The place of a run in the open batch; the commit begins when this turn of the loop is over."""
-        if self._is_over:
-            raise ServiceError(Code.UNAVAILABLE, "this server no longer owns the shard: try again")
+        """The place of a run in the open batch; the commit begins when this turn of the loop is over.
+
+        It never opens another batch: what one transition writes must not be torn in two.
+        """
+        self._check()
+        self._wake.set()
+        return self._batches[-1].stage(key, workflow, previous)
+
+    def make_room(self) -> None:
+        """To be called between transitions: a batch that is full takes no more of them."""
         batch = self._batches[-1]
         if len(batch.runs) >= self._settings.batch_rows_max or batch.size_bytes >= self._settings.batch_bytes_max:
-            batch = self.seal()
-        self._wake.set()
-        return batch.stage(key, workflow, previous)
+            self.seal()
+
+    def withdraw(self, run_id: str, error: Exception) -> None:
+        """Takes a run out of all batches that are not sent yet."""
+        for batch in self._batches:
+            batch.withdraw(run_id, error)
 
     def seal(self) -> Batch:
         """What comes now must come after all that is staged: opens another batch."""
@@ -85,6 +95,7 @@ class Committer:
 
     def barrier(self) -> Batch:
         """A batch whose landing says that the fence was held after this call: reads are confirmed by it."""
+        self._check()
         self._wake.set()
         return self._batches[-1]
 
@@ -101,6 +112,10 @@ class Committer:
         """Returns when all that was staged before has landed."""
         if not self._is_over:
             await self.barrier().landed()
+
+    def _check(self) -> None:
+        if self._is_over:
+            raise ServiceError(Code.UNAVAILABLE, "this server no longer owns the shard: try again")
 
     async def _next_batch(self) -> None:
         await asyncio.sleep(0)  # what becomes ready in this turn of the loop belongs to the same batch
@@ -171,6 +186,7 @@ class Committer:
             for staged in runs:
                 refused = ServiceError(Code.VALUE_REFUSED, f"Postgres refuses a value of this request: {error}")
                 batch.refuse(staged.key.run_id, refused)
+            await self._commit(batch, [])  # a refused statement says nothing about the fence; who reads waits for it
             return
         first = set(workflows[: len(workflows) // 2])
         await self._commit(batch, [staged for staged in runs if staged.workflow in first])

@@ -55,9 +55,10 @@ class Completions:
         touched: dict[str, Execution] = {}
         results = [await self._one(namespace, session, each, touched) for each in completions]
         failed: dict[str, ServiceError] = {}
+        barrier = self._engine.committer.barrier()  # one for all: what they staged is in the same batch or before it
         for run_id, execution in touched.items():
             try:
-                await execution.landed()
+                await self._engine.acknowledged(execution, barrier)
             except ServiceError as error:
                 failed[run_id] = error
         if failed:
@@ -109,6 +110,8 @@ class Completions:
     ) -> tasks.CompletionResult:
         execution, token = at
         execution.sticky_session = ""
+        execution.tried_builds.add(session.worker.build_id)
+        self._engine.backing_off.add(execution.run_id)
         request = req.FailWorkflowTask(
             **on_task(_workflow(token)),
             identity=session.worker.identity,

@@ -21,6 +21,7 @@ from perdure_proto.ids import uuid7
 from perdure_proto.service import UpdateWorkflowAnswer
 from perdure_proto.tasks import CancelActivity
 from perdure_server.config import EngineSettings, Limits
+from perdure_server.engine.batch import Batch
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.execution import Execution, wake_all
 from perdure_server.engine.residents import Residents
@@ -29,6 +30,7 @@ from perdure_server.engine.timers import Timers
 from perdure_server.engine.tokens import ActivityToken
 from perdure_server.engine.transactor import Transactor
 from perdure_server.history import decision as dec
+from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.evolve import begin
@@ -58,6 +60,12 @@ class Engine:
         self.matching: Matching
         self.touched: dict[str, float] = {}
         """Runs that changed since the last sweep."""
+        self.idle: dict[str, float] = {}
+        """Runs that the sweep has settled, in order; they wait for their eviction or for the next touch."""
+        self.backing_off: set[str] = set()
+        """Runs whose workflow task failed since they were loaded."""
+        self.dropped: set[RunKey] = set()
+        """Runs whose memory could not be trusted: they are read again soon, for their timers run on."""
 
     def now(self) -> datetime:
         """Cluster time: our clock, corrected by what the heartbeats measured."""
@@ -67,18 +75,28 @@ class Engine:
         """An id for a run that begins now."""
         return uuid7(int(time.time() * 1000), os.urandom(10))
 
-    def transact(self, execution: Execution, request: req.Request) -> dec.Decision:
-        """Decides and applies a request to a run in memory."""
+    def transact(self, execution: Execution, request: req.Request, now: datetime | None = None) -> dec.Decision:
+        """Decides and applies a request to a run in memory, at a time given or as of now."""
         if execution.is_lost:
             raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
-        return self.transactor.transact(execution, request)
+        return self.transactor.transact(execution, request, now)
 
     async def settled(self, execution: Execution) -> None:
         """Law: every answer waits for the last pending append; a read is confirmed by a commit that began after it."""
-        if execution.batch is not None:
-            await execution.landed()
+        # Not the commit in flight: it may have held the fence long ago.
+        await self._landed(execution, self.committer.barrier())
+
+    async def acknowledged(self, execution: Execution, barrier: Batch | None = None) -> None:
+        """The same where something may be in the buffer: that is durable once it is flushed or has rows."""
+        if execution.buffer_batch is not None:
+            batch = await asyncio.shield(execution.buffer_batch)
+            await batch.landed(execution.run_id)
         else:
-            await self.committer.barrier().landed()
+            await self._landed(execution, barrier or self.committer.barrier())
+
+    async def _landed(self, execution: Execution, barrier: Batch) -> None:
+        await execution.landed()
+        await barrier.landed(execution.run_id)
 
     def emit(self, execution: Execution, effect: dec.Effect) -> None:
         """An effect whose decision is durable."""
@@ -110,7 +128,8 @@ class Engine:
         self.residents.add(following, is_current=True)
         stage_first_events(self, following, new_run.events, replaces=execution.run_id)
         for delivery, identity in new_run.moved_updates:
-            self.transact(following, req.AdmitUpdate(delivery=delivery, identity=identity))
+            moved = rec.UpdateAdmitted(delivery=delivery, identity=identity)
+            self.transactor.apply(following, dec.Decision(records=[moved]))
             waiters = execution.update_waiters.pop(delivery.update_id, None)
             if waiters:
                 following.update_waiters[delivery.update_id] = waiters
@@ -118,6 +137,7 @@ class Engine:
     def arm(self, execution: Execution) -> None:
         """The earliest deadline may have changed; the run was touched."""
         self.timers.arm(execution)
+        self.idle.pop(execution.run_id, None)
         self.touched.pop(execution.run_id, None)  # so that the order of the dict is that of the last touch
         self.touched[execution.run_id] = time.monotonic()
 
@@ -125,10 +145,9 @@ class Engine:
         """The run's append did not land: memory is ahead of the log, so the run is read again when it is needed."""
         execution.is_lost = True
         self.residents.remove(execution)
-        for batch in [self.committer.open_batch]:
-            if execution.run_id in batch.runs and execution.run_id not in batch.refused:
-                batch.refused[execution.run_id] = error
-                del batch.runs[execution.run_id]
+        self.committer.withdraw(execution.run_id, error)
+        if not start_is_pending(execution):
+            self.dropped.add(execution.key)
         wake_all(execution.result_waiters)
         wake_all(execution.event_waiters)
         for waiters in execution.update_waiters.values():
@@ -138,8 +157,26 @@ class Engine:
         if execution.buffer_batch is not None and not execution.buffer_batch.done():
             execution.buffer_batch.set_exception(error)
             execution.buffer_batch.exception()
-        if execution.task_ended is not None:
+        if execution.task_ended is not None and not execution.task_ended.done():
             execution.task_ended.set_result(None)
+
+    def abandon(self) -> None:
+        """The shards are somebody else's: nothing that is in memory may be used, and nobody may wait for it."""
+        error = ServiceError(Code.UNAVAILABLE, "this server no longer owns the shard: try again")
+        for execution in list(self.residents.by_run.values()):
+            self.drop(execution, error)
+
+    def forgive(self, namespace: str, queue: str, build_id: str) -> None:
+        """A worker with code that was not tried yet has come: tasks that back off are due at once."""
+        for run_id in list(self.backing_off):
+            execution = self.residents.by_run.get(run_id)
+            task = execution.state.workflow_task if execution is not None else None
+            if execution is None or execution.is_lost or task is None or not task.last_failure_cause:
+                self.backing_off.discard(run_id)
+                continue
+            is_here = (execution.namespace, execution.state.started.task_queue) == (namespace, queue)
+            if is_here and build_id not in execution.tried_builds:
+                self.transact(execution, req.RetryWorkflowTask(forgive=True))
 
     def offer_workflow_task(self, execution: Execution) -> None:
         """A workflow task is due: matching finds a worker, the one that has the run cached first."""
@@ -152,6 +189,8 @@ class Engine:
         """An attempt of an activity is due."""
         activity = execution.state.activities.get(scheduled_event_id)
         if activity is None or activity.started_at is not None or activity.closing or execution.is_lost:
+            return
+        if activity.next_attempt_at is not None:
             return
         scheduled = activity.scheduled
         queue = scheduled.task_queue or execution.state.started.task_queue
@@ -274,7 +313,7 @@ class Engine:
             request = deadline.request
             if isinstance(request, req.TimeOutExecution):
                 request = req.TimeOutExecution(new_run_id=self.new_run_id())
-            self.transact(execution, request)
+            self.transact(execution, request, now)  # at the moment that popped it, or a clock set back would lose it
             if not execution.state.is_open:
                 break
         self.timers.arm(execution)

@@ -54,6 +54,8 @@ class Execution:
         self.result_waiters: list[asyncio.Future[None]] = []
         self.event_waiters: list[asyncio.Future[None]] = []
         self.update_waiters: dict[str, list[asyncio.Future[UpdateWorkflowAnswer]]] = {}
+        self.tried_builds: set[str] = set()
+        """Build ids of the workers that failed the workflow task."""
         self.confirmed: set[tuple[int, int]] = set()
         """(scheduled event id, attempt) that a worker said it holds since this owner began."""
         self._deadlines: list[tuple[datetime, int, Deadline]] = []
@@ -90,12 +92,9 @@ class Execution:
         self._deadlines.clear()
 
     async def landed(self) -> None:
-        """Waits until all that was staged for this run has landed."""
-        while self.batch is not None:
-            batch = self.batch
-            await batch.landed(self.run_id)
-            if self.batch is batch:
-                self.batch = None
+        """Waits until all that was staged for this run before this call has landed."""
+        if self.batch is not None:
+            await self.batch.landed(self.run_id)
 
     def events_since(self, event_id: int) -> list[bytes] | None:
         """Encoded events after an id, where they are all in memory; None where they are not."""
@@ -108,19 +107,19 @@ class Execution:
             return None
         return [chunk.events for chunk in chunks]
 
-    def is_busy(self) -> bool:
-        """Whether memory holds what the store does not: such a run must not be evicted."""
-        state = self.state
-        task = state.workflow_task
+    def is_changing(self) -> bool:
+        """Whether memory holds what the store does not have, or not yet."""
+        task = self.state.workflow_task
         return bool(
-            (self.batch is not None)
-            or state.admitted
-            or (self.buffer_batch is not None)
-            or self.result_waiters
-            or self.event_waiters
-            or self.update_waiters
+            self.batch is not None
+            or self.state.admitted
+            or self.buffer_batch is not None
             or (task is not None and task.started is not None)
         )
+
+    def is_busy(self) -> bool:
+        """Whether the run is needed in memory: it changes, or somebody waits for it."""
+        return bool(self.is_changing() or self.result_waiters or self.event_waiters or self.update_waiters)
 
 
 def wake_all(waiters: list[asyncio.Future[None]]) -> None:

@@ -25,7 +25,7 @@ from perdure_server.history.deadlines import Deadline
 from perdure_server.history.state import ActivityState, StartedTask, WorkflowTaskState
 from perdure_server.history.transitions.workflow_task import suggests_continue_as_new
 from perdure_server.matching.port import Session, TaskRef
-from perdure_server.store.port import HistoryRow
+from perdure_server.store.port import HistoryRow, StoreUnavailableError
 
 if TYPE_CHECKING:
     from perdure_server.engine.completions import Completions
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from perdure_server.engine.queries import Queries
 
 _ROW_SWEEP_SECONDS = 0.25
+_READ_AGAIN_SECONDS = 1.0
 
 
 class Handout:
@@ -88,11 +89,12 @@ class Handout:
             if execution is None or not isinstance(parsed, ActivityToken):
                 continue
             activity = execution.state.activities.get(parsed.scheduled_event_id)
-            if activity is not None and activity.attempt == parsed.attempt and activity.started_at is not None:
+            if activity is not None and (activity.attempt, activity.started_at) == (parsed.attempt, parsed.started_at):
                 self._engine.lose_attempt(execution, parsed.scheduled_event_id)
 
     def held(self, session: Session, tokens: Sequence[str]) -> None:
         """What a worker was given by a former owner: it need not be given to another."""
+        self._engine.forgive(session.namespace, session.queue, session.worker.build_id)
         for token in tokens:
             parsed = _known(token)
             execution = self._execution(parsed) if parsed is not None else None
@@ -118,8 +120,11 @@ class Handout:
             if execution is None or row.scheduled_event_id not in execution.parked:
                 continue
             execution.parked.discard(row.scheduled_event_id)
+            engine.committer.make_room()
             staged = engine.transactor.stage(execution)
             staged.unparked.append(row)
+            if not execution.state.is_open:
+                continue
             if not execution.wake_owed:
                 execution.wake_owed = True
                 staged.set_wake(execution.wake_at, owed=True)
@@ -139,17 +144,28 @@ class Handout:
             engine.transactor.release(execution, [lambda: engine.offer_workflow_task(execution)])
 
     async def _workflow(self, execution: Execution, ref: TaskRef, session: Session) -> AnyTask | None:
+        """Law: a worker sees only what is in the log, so that its answer can be taken by any later owner.
+
+        The start comes first, for nothing is written while a task is started; then what was staged before it lands.
+        """
         sticky = bool(ref.sticky_session) and execution.sticky_session == session.id == ref.sticky_session
-        events = execution.events_since(execution.state.previous_started_event_id) if sticky else None
-        if events is None:
-            sticky = False
-            events = await self.whole_history(execution)
-        decision = self._engine.transact(execution, req.StartWorkflowTask(session=session.id))
-        started: StartedTask | None = decision.answer
+        started: StartedTask | None = self._engine.transact(execution, req.StartWorkflowTask(session=session.id)).answer
         task = execution.state.workflow_task
         if started is None or task is None:
             return None
         self._watch(execution, started)
+        try:
+            await execution.landed()
+            events = execution.events_since(execution.state.previous_started_event_id) if sticky else None
+            if events is None:
+                sticky = False
+                events = await self.whole_history(execution)
+        except StoreUnavailableError:
+            token = str(_token(execution, task, started))
+            asyncio.get_running_loop().call_later(_READ_AGAIN_SECONDS, self._give_back, token)
+            return None
+        if execution.state.workflow_task is not task or task.started is not started:
+            return None  # it ended while its history was read
         events.append(encode_events(self._in_memory(execution, task, started, session)))
         return WorkflowTask(
             token=str(_token(execution, task, started)),
@@ -196,11 +212,14 @@ class Handout:
         )
         activity: ActivityState | None = engine.transact(execution, request).answer
         if activity is None:
+            engine.offer_activity(execution, ref.scheduled_event_id)  # the offer was of an attempt that is over
             return None
         policy = activity.scheduled.retry_policy
         if policy is not None and policy.maximum_attempts == activity.attempt:
             engine.transactor.write_row(execution, ref.scheduled_event_id)
             await execution.landed()
+        if activity.started_at != request.started_at:
+            return None  # it ended while its row was written
         return activity_task(execution, activity)
 
     def _in_memory(
@@ -224,7 +243,7 @@ class Handout:
                 event_time=started.started_at,
                 scheduled_event_id=started.scheduled_event_id,
                 identity=session.worker.identity,
-                suggest_continue_as_new=suggests_continue_as_new(state, self._engine.limits.history_events_suggest),
+                suggest_continue_as_new=suggests_continue_as_new(state, self._engine.limits),
                 history_size_bytes=state.history_bytes,
             )
         )
@@ -279,6 +298,7 @@ class Handout:
             if execution is None or activity is None or activity.attempt != token.attempt or activity.closing:
                 continue
             if activity.started_at != activity.row_started_at:
+                self._engine.committer.make_room()
                 self._engine.transactor.write_row(execution, token.scheduled_event_id)
         if self._unwritten:
             self._sweep = loop.call_at(self._unwritten[0][0] + _ROW_SWEEP_SECONDS, self._write_rows)

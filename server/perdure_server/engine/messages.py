@@ -44,8 +44,7 @@ class Messages:
         limits = self._engine.limits
         check_id("signal name", name, limits)
         check_arguments(request.input, request.kwargs, limits)
-        execution = await self._engine.residents.find(namespace, workflow_id, request.run_id)
-        await self._while_held(execution)
+        execution = await self._not_held(namespace, workflow_id, request.run_id)
         if execution.is_lost:
             raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
         signal = req.SignalExecution(
@@ -69,8 +68,10 @@ class Messages:
         self, namespace: str, workflow_id: str, request: svc.TerminateWorkflowRequest
     ) -> svc.Acknowledged:
         """Ends the run at once."""
-        execution = await self._engine.residents.find(namespace, workflow_id, request.run_id)
+        find = self._engine.residents.find
+        execution = await find(namespace, workflow_id, request.run_id)
         await execution.landed()
+        execution = await find(namespace, workflow_id, request.run_id)  # it may have continued as new meanwhile
         end = req.TerminateExecution(reason=request.reason, details=request.details, identity=request.identity)
         return await self._deliver(execution, end)
 
@@ -82,10 +83,13 @@ class Messages:
         check_id("update name", name, limits)
         check_id("update id", request.update_id, limits)
         check_arguments(request.input, request.kwargs, limits)
-        execution = await self._engine.residents.find(namespace, workflow_id, request.run_id)
-        known = await self._known(execution, request.update_id, request.wait_for_stage)
-        if known is not None:
-            return known
+        find = self._engine.residents.find
+        asked = None
+        while (execution := await find(namespace, workflow_id, request.run_id)) is not asked:
+            asked = execution  # who asks the log finds perhaps that the workflow has continued as new meanwhile
+            known = await self._known(execution, request.update_id, request.wait_for_stage)
+            if known is not None:
+                return known
         delivery = UpdateDelivery(
             update_id=request.update_id,
             update_name=name,
@@ -117,16 +121,18 @@ class Messages:
         if decision.refused is not None:
             await self._engine.settled(execution)
             raise decision.refused
-        if execution.buffer_batch is not None:
-            batch = await asyncio.shield(execution.buffer_batch)
-            await batch.landed(execution.run_id)
-        else:
-            await self._engine.settled(execution)
+        await self._engine.acknowledged(execution)
         return svc.Acknowledged(run_id=execution.run_id)
 
-    async def _while_held(self, execution: Execution) -> None:
-        """Law: after two refused closings in a row, new signals wait for the end of the task, unacknowledged."""
-        while execution.state.refusals >= _REFUSALS_MAX and execution.state.is_buffering:
+    async def _not_held(self, namespace: str, workflow_id: str, run_id: str) -> Execution:
+        """Law: after two refused closings in a row, new signals wait for the end of the task, unacknowledged.
+
+        Who waited looks again: the task may have continued the workflow as new, and the signal is for the next run.
+        """
+        while True:
+            execution = await self._engine.residents.find(namespace, workflow_id, run_id)
+            if execution.state.refusals < _REFUSALS_MAX or not execution.state.is_buffering:
+                return execution
             if execution.task_ended is None:
                 execution.task_ended = asyncio.get_running_loop().create_future()
             await asyncio.shield(execution.task_ended)
@@ -145,6 +151,7 @@ class Messages:
         update = run.state.updates[update_id]
         await self._engine.settled(run)
         if update.completed_event_id:
+            await run.landed()
             return await self._read_outcome(run, update.completed_event_id)
         if not run.state.is_open:
             return closed_answer(run, update_id)
@@ -174,6 +181,7 @@ class Messages:
             async with asyncio.timeout(seconds):
                 return await waiter
         except TimeoutError:
+            await execution.landed()
             reached: svc.UpdateStage = "ACCEPTED" if accepted or update_id in execution.state.updates else "ADMITTED"
             return svc.UpdateWorkflowAnswer(update_id=update_id, run_id=execution.run_id, stage=reached)
         finally:

@@ -122,6 +122,8 @@ class Queries:
             execution.event_waiters.append(waiter)
             await waiter
             await execution.landed()
+        if execution.is_lost:
+            raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
 
     def _offer(self, number: int, pending: Pending) -> None:
         execution = pending.execution

@@ -40,12 +40,15 @@ class Reads:
     async def result(self, namespace: str, workflow_id: str, run_id: str, wait_s: float) -> svc.WorkflowResultAnswer:
         """How a run ended; `RUNNING` when the wait was over first."""
         execution = await self._engine.residents.find(namespace, workflow_id, run_id)
-        if execution.state.is_open and wait_s > 0:
+        was_open = execution.state.is_open
+        if was_open and wait_s > 0:
             await self._wait(execution.result_waiters, wait_s)
         if execution.is_lost:
             raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
-        await self._engine.settled(execution) if execution.batch or execution.state.is_open else None
-        return result_answer(execution)
+        answer = result_answer(execution)
+        if not (was_open and execution.state.closed and execution.batch is None):  # else its close confirms the read
+            await self._engine.settled(execution)
+        return answer
 
     async def history(
         self, namespace: str, workflow_id: str, run_id: str, after: int, wait_s: float
@@ -68,7 +71,11 @@ class Reads:
     async def describe(self, namespace: str, workflow_id: str, run_id: str) -> svc.DescribeWorkflowAnswer:
         """What a run is and what it waits for."""
         execution = await self._engine.residents.find(namespace, workflow_id, run_id)
-        await self._engine.settled(execution)
+        answer = self._description(execution)
+        await self._engine.settled(execution)  # after the look: memory runs ahead of the log
+        return answer
+
+    def _description(self, execution: Execution) -> svc.DescribeWorkflowAnswer:
         state, started = execution.state, execution.state.started
         return svc.DescribeWorkflowAnswer(
             execution=_info(execution),
@@ -84,7 +91,7 @@ class Reads:
             pending_activities=tuple(self._pending_activity(execution, each) for each in state.activities.values()),
             pending_timers=len(state.timers),
             updates_in_flight=len(state.admitted) + state.updates_open,
-            sticky_worker=execution.sticky_session,
+            sticky_worker=self._sticky_worker(execution),
             static_summary=started.static_summary,
             static_details=started.static_details,
         )
@@ -96,7 +103,7 @@ class Reads:
             raise ServiceError(Code.INVALID_ARGUMENT, f"limit must be from 1 to {_PAGE_MAX}")
         await self._engine.committer.drain()
         rows, following = await self._engine.store.list_executions(row.namespace_id, query, cursor, limit)
-        return svc.ListWorkflowsAnswer(executions=tuple(map(_row_info, rows)), next_cursor=following)
+        return svc.ListWorkflowsAnswer(executions=tuple(map(self._row_info, rows)), next_cursor=following)
 
     async def count_workflows(self, namespace: str, query: str) -> svc.CountWorkflowsAnswer:
         """How many executions fit."""
@@ -176,6 +183,17 @@ class Reads:
             task_queue=queue,
             note=self._note(execution, queue, "activity", scheduled.activity_type) if waits else "",
         )
+
+    def _sticky_worker(self, execution: Execution) -> str:
+        session = self._engine.matching.session(execution.sticky_session)
+        return session.worker.identity if session is not None else ""
+
+    def _row_info(self, row: ExecutionRow) -> svc.WorkflowExecutionInfo:
+        """The row has the length at the start and at the close; in between, memory knows it."""
+        resident = self._engine.residents.by_run.get(row.run_id)
+        if resident is not None:
+            row.history_length = resident.state.last_event_id
+        return _row_info(row)
 
     def _note(self, execution: Execution, queue: str, kind: TaskKind, type_name: str) -> str:
         if self._engine.matching.knows(execution.namespace, queue, kind, type_name):

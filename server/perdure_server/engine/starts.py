@@ -159,6 +159,7 @@ class Starts:
         self, namespace: str, namespace_id: int, workflow_id: str, request: StartWorkflowRequest, replaces: str = ""
     ) -> Execution:
         engine = self._engine
+        engine.committer.make_room()
         run_id = engine.new_run_id()
         started = started_event(workflow_id, run_id, request, engine)
         key = RunKey(engine.residents.shard_of(namespace, workflow_id), run_id)

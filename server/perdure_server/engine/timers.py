@@ -47,6 +47,8 @@ class Timers:
 
     def _ring(self) -> None:
         now = self._now()
-        while self._heap and self._heap[0][0] <= now:
-            self._due(heappop(self._heap)[1])
-        self._schedule()
+        try:
+            while self._heap and self._heap[0][0] <= now:
+                self._due(heappop(self._heap)[1])
+        finally:
+            self._schedule()  # what goes wrong with one run must not stop the clock of all

@@ -13,11 +13,12 @@ from typing import Protocol
 
 from perdure_proto import events as ev
 from perdure_proto.codec import encode_events, encoder
+from perdure_proto.errors import ServiceError
 from perdure_server.config import EngineSettings, Limits
 from perdure_server.engine.batch import Batch, Staged
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.execution import Chunk, Execution, wake_all
-from perdure_server.engine.rebuild import activity_row
+from perdure_server.engine.rebuild import activity_row, size_of
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import Deadline, activity_deadlines, event_deadlines
@@ -33,7 +34,6 @@ _ENDS_ACTIVITY = (
     ev.ActivityTaskTimedOut,
     ev.ActivityTaskCanceled,
 )
-_ENDS_TASK = (ev.WorkflowTaskCompleted, ev.WorkflowTaskFailed, ev.WorkflowTaskTimedOut)
 
 
 class Outlet(Protocol):
@@ -67,9 +67,10 @@ class Transactor:
         self._settings = settings
         self._limits = limits
 
-    def transact(self, execution: Execution, request: req.Request) -> Decision:
+    def transact(self, execution: Execution, request: req.Request, now: datetime | None = None) -> Decision:
         """Decides and applies. The answer may be given when `execution.landed()` returns."""
-        moment = Moment(self._outlet.now(), self._limits)
+        self._committer.make_room()
+        moment = Moment(now or self._outlet.now(), self._limits)
         decision = decide(execution.state, request, moment)
         if decision.events or decision.records or decision.effects:
             self.apply(execution, decision)
@@ -87,6 +88,9 @@ class Transactor:
         self._keep_wake(execution, offers=offers)
         self.release(execution, [self._emission(execution, effect) for effect in decision.effects])
         self._outlet.arm(execution)
+        if execution.task_ended is not None and not execution.state.is_buffering:
+            ended, execution.task_ended = execution.task_ended, None
+            ended.set_result(None)
 
     def stage(self, execution: Execution) -> Staged:
         """The place of a run in the open batch."""
@@ -112,9 +116,14 @@ class Transactor:
         """Keeps the buffered events in rows, for the started task takes its time."""
         waiting, execution.buffer_batch = execution.buffer_batch, None
         buffer = execution.state.buffer
-        if waiting is None or execution.is_lost:
+        if waiting is None or waiting.done():
             return
-        staged = self.stage(execution)
+        try:
+            staged = self.stage(execution)
+        except ServiceError as error:  # fenced off meanwhile
+            waiting.set_exception(error)
+            waiting.exception()
+            return
         for position in range(execution.durable_buffer, len(buffer)):
             row = BufferedEvent(*_key(execution), position + 1, encoder.encode(buffer[position]))
             staged.buffered.append(row)
@@ -161,12 +170,10 @@ class Transactor:
             encoded = encode_events(part)
             first_event_id, last_event_id = part[0].event_id, part[-1].event_id
             staged.append(encoded, first_event_id, last_event_id)
-            execution.state.history_bytes += len(encoded)
+            self._committer.open_batch.size_bytes += len(encoded)
+            execution.state.history_bytes += size_of(encoded)
             if part is parts[-1] or not seen:
                 execution.chunks.append(Chunk(first_event_id, last_event_id, encoded))
-        if any(isinstance(event, _ENDS_TASK) for event in events) and execution.task_ended is not None:
-            ended, execution.task_ended = execution.task_ended, None
-            ended.set_result(None)
 
     def _close(self, execution: Execution, staged: Staged) -> None:
         state = execution.state
@@ -193,9 +200,6 @@ class Transactor:
             self._attempt(execution, fact.scheduled_event_id)
         elif isinstance(fact, rec.TaskFailedAgain):
             execution.add_deadline(Deadline(fact.not_before, req.RetryWorkflowTask()))
-            if execution.task_ended is not None:
-                ended, execution.task_ended = execution.task_ended, None
-                ended.set_result(None)
         elif isinstance(fact, rec.SpeculationDropped):
             wake_all(execution.event_waiters)
         if isinstance(fact, _PERSISTED) or (isinstance(fact, rec.AttemptReturned) and _kept(execution, fact)):

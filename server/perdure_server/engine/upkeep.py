@@ -17,6 +17,7 @@ import structlog
 from perdure_proto.errors import ServiceError
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.rebuild import take_snapshot
+from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.state import STATE_VERSION
 from perdure_server.store.port import RunKey, StoreUnavailableError, WakeRow
 
@@ -77,6 +78,7 @@ class Upkeep:
             await asyncio.sleep(min(settings.idle_after, settings.scan_every).total_seconds())
             try:
                 self.sweep()
+                await self.reload()
                 if time.monotonic() >= next_scan:
                     await self.scan()
                     next_scan = time.monotonic() + settings.scan_every.total_seconds()
@@ -87,16 +89,21 @@ class Upkeep:
                 log.warning("upkeep_repeated", reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
 
+    async def reload(self) -> None:
+        """Reads runs again that were dropped because an append of theirs did not land."""
+        for key in list(self._engine.dropped):
+            await self._engine.residents.load(key)
+            self._engine.dropped.discard(key)
+
     def sweep(self) -> None:
-        """Clears what is owed no more, and lets idle runs leave memory."""
+        """Clears what is owed no more, and lets idle runs leave memory. It looks only at what changed since."""
         engine = self._engine
         now = time.monotonic()
         idle_since = now - engine.settings.idle_after.total_seconds()
-        evict_since = now - engine.settings.evict_after.total_seconds()
-        crowded = len(engine.residents.by_run) > engine.settings.cached_executions_max
         for run_id, touched in list(engine.touched.items()):
             if touched > idle_since:
                 break  # in order of the last touch
+            engine.committer.make_room()
             execution = engine.residents.by_run.get(run_id)
             if execution is None or execution.is_lost:
                 del engine.touched[run_id]
@@ -104,8 +111,26 @@ class Upkeep:
                 self._forget_closed(execution)
             else:
                 self._settle(execution)
-                if (crowded or touched <= evict_since) and self._can_evict(execution):
-                    self._evict(execution)
+                if execution.batch is None:
+                    engine.idle[run_id] = engine.touched.pop(run_id)
+        self._evict_idle(now)
+
+    def _evict_idle(self, now: float) -> None:
+        """The longest idle first; one that must stay is looked at again after as long."""
+        engine = self._engine
+        evict_since = now - engine.settings.evict_after.total_seconds()
+        surplus = len(engine.residents.by_run) - engine.settings.cached_executions_max
+        for run_id, since in list(engine.idle.items()):
+            if since > evict_since and surplus <= 0:
+                break
+            surplus -= 1
+            engine.committer.make_room()
+            del engine.idle[run_id]
+            execution = engine.residents.by_run.get(run_id)
+            if execution is None or execution.is_lost:
+                continue
+            if not self._can_evict(execution) or not self._evict(execution):
+                engine.idle[run_id] = now
 
     async def _load(self, page: Sequence[WakeRow]) -> None:
         engine = self._engine
@@ -119,22 +144,28 @@ class Upkeep:
             del self._engine.touched[execution.run_id]
 
     def _settle(self, execution: Execution) -> None:
-        """Law: `owed` is cleared lazily, when the run is idle, together with the exact time to look again."""
-        if not execution.wake_owed or execution.is_busy() or self._is_owed(execution):
+        """Law: `owed` is cleared lazily, when the run is idle, together with the exact time to look again.
+
+        A time that is no longer exact (its timer was cancelled) is set right too, or the run could never be evicted.
+        """
+        is_exact = not execution.wake_owed and execution.wake_at == execution.next_deadline
+        if is_exact or execution.is_changing() or self._is_owed(execution):
             return
-        execution.wake_owed = False
-        execution.wake_at = execution.next_deadline
-        self._engine.transactor.stage(execution).set_wake(execution.wake_at, owed=False)
+        execution.forget_deadlines()  # most of them are stale now: of tasks that ended, of timers that were cancelled
+        for deadline in deadlines_of(execution.state):
+            execution.add_deadline(deadline)
+        if execution.wake_owed or execution.wake_at != execution.next_deadline:
+            execution.wake_owed, execution.wake_at = False, execution.next_deadline
+            self._engine.transactor.stage(execution).set_wake(execution.wake_at, owed=False)
 
     def _is_owed(self, execution: Execution) -> bool:
         state = execution.state
         task = state.workflow_task
         if task is not None and task.not_before is None and 0 not in execution.parked:
             return True
+        # A running attempt counts: a new owner must know of it, or it would not miss the worker.
         return any(
-            activity.next_attempt_at is None
-            and event_id not in execution.parked
-            and (activity.started_at is None or activity.row_started_at != activity.started_at)
+            activity.next_attempt_at is None and event_id not in execution.parked
             for event_id, activity in state.activities.items()
         )
 
@@ -146,12 +177,13 @@ class Upkeep:
         runs_now = any(activity.started_at is not None for activity in execution.state.activities.values())
         return not execution.is_busy() and not is_soon and is_exact and not runs_now
 
-    def _evict(self, execution: Execution) -> None:
+    def _evict(self, execution: Execution) -> bool:
+        """Takes a run out of memory; one that has grown long gets a snapshot first, and leaves when that has landed."""
         engine = self._engine
         grown = execution.state.last_event_id - execution.snapshot_event_id
         if grown >= engine.settings.snapshot_events:
             engine.transactor.stage(execution).snapshot = take_snapshot(execution)
             execution.snapshot_event_id = execution.state.last_event_id
-            return  # it leaves in a later sweep, when the snapshot has landed
+            return False
         engine.residents.remove(execution)
-        del engine.touched[execution.run_id]
+        return True

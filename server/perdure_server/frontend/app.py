@@ -28,6 +28,7 @@ from perdure_server.frontend.handlers import Desk, without_wait
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.port import Api, Health
 from perdure_server.frontend.routes import PREFIX, Nothing, Route, RouteTable
+from perdure_server.store.port import DataRefusedError, StoreUnavailableError
 
 NAMESPACES_REMEMBERED_MAX = 10_000
 KEEP_ALIVE_SECONDS = 75.0
@@ -64,6 +65,7 @@ class Frontend:
         self._site: web.TCPSite | None = None
         self.draining = False
         self.app = web.Application(middlewares=[self._edge], client_max_size=settings.limits.body_bytes_max)
+        self.app.router.add_get("/", self._welcome)
         self.app.router.add_get("/healthz", self._healthz)
         self.app.router.add_get("/readyz", self._readyz)
         self.app.router.add_get("/api/openapi.json", self._openapi)
@@ -118,6 +120,12 @@ class Frontend:
             answer = await handler(request)
         except ServiceError as error:
             answer = error_answer(error)
+        except StoreUnavailableError as error:  # a read found Postgres away, or this server on its way out
+            answer = error_answer(ServiceError(Code.UNAVAILABLE, f"the database cannot be reached: {error}"))
+        except DataRefusedError as error:
+            answer = error_answer(
+                ServiceError(Code.VALUE_REFUSED, f"Postgres refuses a value of this request: {error}")
+            )
         except web.HTTPException as error:
             refused = as_service_error(error, self._settings.limits)
             if refused is None:
@@ -174,6 +182,16 @@ class Frontend:
             work.cancel()
         handler, call = at_once
         return await handler(self._desk, call)
+
+    async def _welcome(self, _: web.Request) -> web.Response:
+        """What is here, for somebody who opens the address in a browser: this version has no pages."""
+        here = {
+            "service": "perdure",
+            "version": self._options.server_version,
+            "api": "/api/openapi.json",
+            "ready": "/readyz",
+        }
+        return json_answer(encoder.encode(here))
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return json_answer(b'{"status":"alive"}')

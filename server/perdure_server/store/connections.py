@@ -51,7 +51,11 @@ async def connect(dsn: str, settings: Mapping[str, str] | None = None) -> Connec
         )
     except (*LOST, asyncpg.PostgresError) as error:
         raise StoreUnavailableError(f"cannot connect to Postgres: {error}") from error
-    await prepare_codecs(connection)
+    try:
+        await prepare_codecs(connection)
+    except (*LOST, asyncpg.PostgresError) as error:
+        connection.terminate()
+        raise StoreUnavailableError(f"the connection to Postgres was lost: {error}") from error
     return connection
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from perdure_proto import events as ev
 from perdure_proto.commands import ContinueAsNewWorkflowExecution
 from perdure_proto.failures import Failure
 from perdure_server.history.decision import NewRun
-from perdure_server.history.state import ExecutionState
+from perdure_server.history.state import ExecutionState, update_key
 
 CARRIED_FOR = timedelta(minutes=10)
 CARRIED_MAX = 10_000
@@ -27,8 +27,8 @@ class Successor(Struct, frozen=True, kw_only=True):
     backoff: timedelta = timedelta(0)
     failure: Failure | None = None
     signals: Sequence[ev.WorkflowExecutionSignaled] = ()
-    settled: Set[str] = frozenset()
-    """Updates that this very task accepted or rejected: they do not move on."""
+    settled: Mapping[str, bool] = {}
+    """Updates that this very task accepted (true) or rejected: they do not move on, the accepted are remembered."""
 
 
 def first_events(started: ev.WorkflowExecutionStarted) -> list[ev.AnyEvent]:
@@ -53,6 +53,7 @@ def continue_as_new(state: ExecutionState, command: ContinueAsNewWorkflowExecuti
         "retry_policy": command.retry_policy or old.retry_policy,
         "memo": old.memo if command.memo is None else command.memo,
         "search_attributes": old.search_attributes if command.search_attributes is None else command.search_attributes,
+        "header": command.header or old.header,
         "attempt": 1,
     }
     return _new_run(state, successor, changes)
@@ -69,7 +70,7 @@ def _new_run(state: ExecutionState, successor: Successor, changes: dict[str, Any
         event_id=1,
         event_time=successor.now,
         request_id="",
-        carried_request_ids=_carried(state, successor.now),
+        carried_request_ids=_carried(state, successor),
         original_execution_run_id=successor.run_id,
         continued_execution_run_id=state.run_id,
         initiator=successor.initiator,
@@ -108,7 +109,9 @@ def _first_task(started: ev.WorkflowExecutionStarted, event_id: int) -> ev.Workf
     )
 
 
-def _carried(state: ExecutionState, now: datetime) -> dict[str, datetime]:
+def _carried(state: ExecutionState, successor: Successor) -> dict[str, datetime]:
+    now = successor.now
     recent = [(at, key) for key, at in state.request_ids.items() if now - at <= CARRIED_FOR]
+    recent.extend((now, update_key(update_id)) for update_id, accepted in successor.settled.items() if accepted)
     recent.sort()
     return {key: at for at, key in recent[-CARRIED_MAX:]}

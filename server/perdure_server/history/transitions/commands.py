@@ -51,7 +51,7 @@ class Turn:
         self.timers: dict[str, int] = {}
         self.cancelled_timers: set[str] = set()
         self.accepted: dict[str, int] = {}
-        self.settled_updates: set[str] = set()
+        self.settled_updates: dict[str, bool] = {}
         self.has_news = False
         self.closing: ev.Event | None = None
         self.new_run: NewRun | None = None
@@ -74,11 +74,19 @@ def refusal(state: ExecutionState, request: req.CompleteWorkflowTask, moment: Mo
         closing = closing or isinstance(command, CLOSING)
     if closing and overlay.has_news():
         return Refusal(Code.UNHANDLED_COMMAND, "UNHANDLED_COMMAND", "news came while the workflow was closing")
+    limits = moment.limits
     events = state.last_event_id + len(request.commands)
-    if not closing and events > moment.limits.history_events_max - moment.limits.history_events_reserved:
-        wrong = f"HISTORY_LIMIT: the history has {state.last_event_id} events: continue as new"
+    too_long = events > limits.history_events_max - limits.history_events_reserved
+    if not closing and (too_long or state.history_bytes > limits.history_bytes_max):
+        wrong = f"HISTORY_LIMIT: {state.last_event_id} events of {state.history_bytes} bytes: continue as new"
         return Refusal(Code.HISTORY_LIMIT, "BAD_COMMAND", wrong, overlay.failure(wrong))
     return None
+
+
+def names_unknown_update(state: ExecutionState, request: req.CompleteWorkflowTask) -> bool:
+    """Whether an answer is about an update that this owner was never asked for."""
+    answers = [each for each in request.commands if isinstance(each, c.AcceptUpdate | c.RejectUpdate)]
+    return any(answer.update_id not in state.admitted for answer in answers)
 
 
 def apply(turn: Turn, command: c.AnyCommand) -> None:
@@ -169,9 +177,7 @@ def _complete(turn: Turn, command: c.CompleteWorkflowExecution) -> None:
 
 def _fail(turn: Turn, command: c.FailWorkflowExecution) -> None:
     new_run_id = turn.request.new_run_id
-    turn.new_run, retry_state = retry_run(
-        turn.state, command.failure, turn.draft.now, new_run_id, turn.settled_updates
-    )
+    turn.new_run, retry_state = retry_run(turn.state, command.failure, turn.draft.now, new_run_id, turn.settled_updates)
     turn.closing = turn.add(
         ev.WorkflowExecutionFailed,
         failure=command.failure,
@@ -188,7 +194,13 @@ def _cancel(turn: Turn, command: c.CancelWorkflowExecution) -> None:
 
 def _continue(turn: Turn, command: c.ContinueAsNewWorkflowExecution) -> None:
     request = turn.request
-    successor = Successor(run_id=request.new_run_id, now=turn.draft.now, initiator="WORKFLOW", signals=request.signals)
+    successor = Successor(
+        run_id=request.new_run_id,
+        now=turn.draft.now,
+        initiator="WORKFLOW",
+        signals=request.signals,
+        settled=turn.settled_updates,
+    )
     turn.new_run = continue_as_new(turn.state, command, successor)
     started = turn.new_run.events[0]
     assert isinstance(started, ev.WorkflowExecutionStarted)
@@ -221,12 +233,12 @@ def _accept_update(turn: Turn, command: c.AcceptUpdate) -> None:
         accepted_request_sequencing_event_id=turn.completed_event_id - 1,
     )
     turn.accepted[command.update_id] = event.event_id
-    turn.settled_updates.add(command.update_id)
+    turn.settled_updates[command.update_id] = True
 
 
 def _reject_update(turn: Turn, command: c.RejectUpdate) -> None:
     reject_update(turn.draft, command)
-    turn.settled_updates.add(command.update_id)
+    turn.settled_updates[command.update_id] = False
 
 
 def _complete_update(turn: Turn, command: c.CompleteUpdate) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping
 from datetime import datetime
 
 from perdure_proto import events as ev
@@ -119,7 +119,7 @@ def flush_buffer(state: ExecutionState, request: req.FlushBuffer, moment: Moment
 
 
 def retry_run(
-    state: ExecutionState, failure: Failure, now: datetime, new_run_id: str, settled: Set[str] = frozenset()
+    state: ExecutionState, failure: Failure, now: datetime, new_run_id: str, settled: Mapping[str, bool] | None = None
 ) -> tuple[NewRun | None, RetryState]:
     """The next attempt of a workflow, where its policy and its execution timeout leave one."""
     policy = state.started.retry_policy
@@ -130,7 +130,7 @@ def retry_run(
     if retry.at is None:
         return None, retry.state
     successor = Successor(
-        run_id=new_run_id, now=now, initiator="RETRY", backoff=retry.at - now, failure=failure, settled=settled
+        run_id=new_run_id, now=now, initiator="RETRY", backoff=retry.at - now, failure=failure, settled=settled or {}
     )
     return try_again(state, successor), retry.state
 
@@ -153,6 +153,8 @@ def _full(state: ExecutionState, limits: Limits) -> Decision | None:
     events_max = limits.history_events_max - limits.history_events_reserved
     if state.last_event_id + len(state.buffer) >= events_max:
         return refuse(Code.HISTORY_LIMIT, f"the history has {events_max} events: the run must continue as new")
+    if state.history_bytes >= limits.history_bytes_max:
+        return refuse(Code.HISTORY_LIMIT, f"the history has {state.history_bytes} bytes: the run must continue as new")
     if len(state.request_ids) >= limits.carried_request_ids_max:
         return refuse(Code.RESOURCE_EXHAUSTED, "too many request ids in the last minutes: try again later")
     return None

@@ -6,11 +6,13 @@ for; so an owner that never saw the start can accept it too, and no two answers 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from perdure_proto import events as ev
 from perdure_proto.commands import RejectUpdate
 from perdure_proto.errors import Code, ServiceError
+from perdure_server.config import Limits
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, OfferWorkflowTask, refuse
@@ -60,6 +62,8 @@ def complete(state: ExecutionState, request: req.CompleteWorkflowTask, moment: M
     task = state.workflow_task
     if task is None or not _fits(state, task, request):
         return _stale(request)
+    if task.started is None and cmd.names_unknown_update(state, request):
+        return _stale(request)  # a former owner delivered it: it comes again to this one, and the task with it
     refused = cmd.refusal(state, request, moment)
     if refused is not None:
         return _refused(state, request, moment, refused)
@@ -240,16 +244,16 @@ def _write_started(draft: Draft, task: WorkflowTaskState, request: req.OnTask) -
         at=request.started_at,
         scheduled_event_id=scheduled,
         identity=request.identity,
-        suggest_continue_as_new=suggests_continue_as_new(draft.state, draft.limits.history_events_suggest),
+        suggest_continue_as_new=suggests_continue_as_new(draft.state, draft.limits),
         history_size_bytes=draft.state.history_bytes,
         build_id=request.build_id,
     )
     return scheduled, started.event_id
 
 
-def suggests_continue_as_new(state: ExecutionState, events_suggest: int) -> bool:
+def suggests_continue_as_new(state: ExecutionState, limits: Limits) -> bool:
     """Whether the run is long enough that it should go on as a new one."""
-    return state.last_event_id >= events_suggest
+    return state.last_event_id >= limits.history_events_suggest or state.history_bytes >= limits.history_bytes_suggest
 
 
 def _write_task(draft: Draft, task: WorkflowTaskState, request: req.CompleteWorkflowTask) -> int:
@@ -286,7 +290,7 @@ def _go_on(draft: Draft, turn: cmd.Turn) -> None:
     _speculate(draft, turn.settled_updates)
 
 
-def _speculate(draft: Draft, settled: set[str]) -> None:
+def _speculate(draft: Draft, settled: Collection[str]) -> None:
     """Updates that came while the task ran need one of their own."""
     admitted = draft.state.admitted.items()
     if any(update_id not in settled and not update.delivered for update_id, update in admitted):
