@@ -26,7 +26,7 @@ class Code(StrEnum):
     NOT_FOUND = "NOT_FOUND"
     """There is no such path. Look it up in the OpenAPI document."""
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
-    """The path exists with another HTTP method. Use one of those in the `Allow` header."""
+    """The path exists with another HTTP method. Use one that the message names."""
     NAMESPACE_NOT_FOUND = "NAMESPACE_NOT_FOUND"
     """Nobody made this namespace. Check the name, or run `perdure namespace create`."""
     NAMESPACE_ALREADY_EXISTS = "NAMESPACE_ALREADY_EXISTS"

@@ -90,8 +90,7 @@ class WorkflowTask(Task, frozen=True, kw_only=True):
     """A turn of a workflow.
 
     `events` (a JSON array of events) ends with WorkflowTaskStarted. It begins at event 1, or, where the worker has
-    the execution cached, right after `previous_started_event_id`. `history_from` says the id of its first event. When
-    `next_event_id` is not 0 the rest is fetched with `GET …/history?after=` first.
+    the execution cached, right after `previous_started_event_id`. `history_from` says the id of its first event.
     """
 
     events: Raw

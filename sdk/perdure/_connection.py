@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import random
 import ssl
 import time
@@ -34,6 +35,7 @@ BACKOFF_SECONDS_FIRST: Final = 0.05
 BACKOFF_SECONDS_MAX: Final = 2.0
 CONNECTIONS_MAX: Final = 1_000
 KEEPALIVE_SECONDS: Final = 30.0
+LARGE_BODY_BYTES: Final = 2**19
 PROTOCOL_HEADER: Final = "perdure-protocol"
 
 _OK: Final = 300
@@ -72,18 +74,20 @@ class Connection:
     async def send(self, method: str, path: str, data: bytes | None, timeout: float) -> bytes:
         """One attempt: the body of the answer. Raises `RPCError`; `UNAVAILABLE` when there was no answer."""
         url = URL(self.address + path, encoded=True)
+        # aiohttp warns of large bodies that are plain bytes, and writes a stream piece by piece.
+        body: bytes | io.BytesIO | None = data if data is None or len(data) < LARGE_BODY_BYTES else io.BytesIO(data)
         try:
             async with self._session.request(
-                method, url, data=data, timeout=aiohttp.ClientTimeout(total=timeout)
+                method, url, data=body, timeout=aiohttp.ClientTimeout(total=timeout)
             ) as response:
-                body = await response.read()
+                answer = await response.read()
                 status = response.status
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = f"no answer in {timeout:.3g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
             raise RPCError(f"cannot reach {self.address}: {reason}") from error
         if status < _OK:
-            return body
-        raise _refusal(status, body)
+            return answer
+        raise _refusal(status, answer)
 
     async def request(
         self, method: str, path: str, body: Struct | None, answer_type: type[T], timeout: float = 30.0

@@ -272,7 +272,7 @@ class Client:
                 return
 
     async def count_workflows(self, query: str = "") -> CountWorkflowsAnswer:
-        """How many workflows a query finds: `.count`, and `.groups` for a query with `group by`."""
+        """How many workflows a query finds: `.count`."""
         return await self._service.count_workflows(query)
 
     async def start_update_with_start_workflow(self, *args: Any, **options: Any) -> NoReturn:

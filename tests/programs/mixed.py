@@ -71,9 +71,10 @@ async def mixed(rounds_a_run: int, state: Progress) -> Progress:
         state.work += await asyncio.gather(double(number), treble(number))
         await asyncio.sleep(PAUSE_SECONDS)
         if finished:
-            await workflow.wait_condition(workflow.all_handlers_finished)
-            return state
+            break
     await workflow.wait_condition(workflow.all_handlers_finished)
-    collecting.cancel()
-    state.runs += 1
-    workflow.continue_as_new(rounds_a_run, state)
+    if not finished:
+        collecting.cancel()
+        state.runs += 1
+        workflow.continue_as_new(rounds_a_run, state)
+    return state

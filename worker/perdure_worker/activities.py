@@ -198,6 +198,9 @@ class Activities:
             raw, encoding = self._converter.encode_values(getattr(error, "details", ()))
             return ActivityTaskCancellation(token=task.token, details=raw, encoding=encoding)
         attempt.last_words()
+        if is_cancellation(error) and attempt.reason == WORKER_SHUTDOWN and may_run_again(task):
+            log.info(TASK_RETURNED, kind="ActivityTask", workflow_id=task.workflow_id, reason="the worker stops")
+            return TaskReturned(token=task.token)
         log.warning(
             ACTIVITY_FAILED,
             activity_type=task.activity_type,
@@ -248,6 +251,12 @@ def error_of(work: asyncio.Future[Any]) -> BaseException | None:
         raised: Raised = work.result()
         return raised.error
     return error
+
+
+def may_run_again(task: ActivityTask) -> bool:
+    """Whether an attempt that has begun may be handed back: who allows a single attempt means at most one."""
+    attempts_max = task.retry_policy.maximum_attempts if task.retry_policy is not None else 0
+    return not attempts_max or task.attempt < attempts_max
 
 
 def is_cancellation(error: BaseException) -> bool:

@@ -21,7 +21,7 @@ from perdure_proto.tasks import LeaveRequest, PollRequest, RespondRequest
 from perdure_worker.telemetry import REQUEST_REPEATED, SERVICE_REACHED_AGAIN, log
 
 PAUSE_FIRST: Final = 0.02
-PAUSE_MAX: Final = 1.0
+PAUSE_MAX: Final = 0.5
 PAUSE_GROWTH: Final = 2.0
 REPEATS_BEFORE_WARNING: Final = 3
 FAULT_STATUS: Final = 500

@@ -19,7 +19,7 @@ Initiator = Literal["", "WORKFLOW", "RETRY", "CRON_SCHEDULE"]
 
 
 class WorkflowExecutionStarted(Event, frozen=True, kw_only=True):
-    """A run began. `request_ids` are those that the chain answered in the last minutes, with the event each led to."""
+    """A run began. `carried_request_ids` are those that the chain answered lately, with the time of each."""
 
     type_id: ClassVar[int] = 1
     workflow_id: str = ""

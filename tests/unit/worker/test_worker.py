@@ -16,6 +16,7 @@ from perdure.converter import DataConverter
 from perdure.exceptions import NondeterminismError, NotSupportedError, RPCError
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.failures import ServerFailure
+from perdure_proto.options import RetryPolicy
 from perdure_proto.tasks import ActivityTaskCompletion, ActivityTaskFailure, CancelActivity, TaskReturned
 from perdure_worker.registry import RegistrationError
 from perdure_worker.worker import Worker
@@ -159,10 +160,20 @@ async def test_running_activity_may_end_within_the_timeout() -> None:
         assert 1 == len(one.service.left)
 
 
-async def test_running_activity_is_cancelled_after_the_timeout() -> None:
-    """What still runs then is cancelled, and its attempt fails so that another worker tries again."""
+async def test_running_activity_is_handed_back_after_the_timeout() -> None:
+    """What still runs then is cancelled, and its attempt goes to another worker without being counted."""
     async with serving(activities=[wait]) as one:
         await one.give(activity_task("a", activity_type="wait"))
+        stopping = asyncio.create_task(one.worker.shutdown())
+        assert isinstance(await one.next_completion(), TaskReturned)
+        await stopping
+
+
+async def test_last_attempt_fails_after_the_timeout() -> None:
+    """An attempt that is the last allowed and has begun is not run again: it fails."""
+    async with serving(activities=[wait]) as one:
+        once = RetryPolicy(maximum_attempts=1)
+        await one.give(activity_task("a", activity_type="wait", retry_policy=once))
         stopping = asyncio.create_task(one.worker.shutdown())
         completion = await one.next_completion()
         assert isinstance(completion, ActivityTaskFailure)
