@@ -50,7 +50,8 @@ lint: $(READY) ## ruff, every rule that has no reason against it
 types: $(READY) ## mypy on everything, pyright on what users see
 	@$(BIN)/mypy
 	@$(BIN)/pyright
-	@$(BIN)/pyright --verifytypes perdure --ignoreexternal
+	@PYTHONPATH=$(CURDIR)/sdk:$(CURDIR)/proto:$(CURDIR)/worker:$(CURDIR)/server:$$($(BIN)/python -c \
+	'import sysconfig; print(sysconfig.get_path("purelib"))') $(BIN)/pyright --verifytypes perdure --ignoreexternal
 
 arch: $(READY) ## who may import whom
 	@$(BIN)/lint-imports --no-cache

@@ -13,7 +13,7 @@ from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION
 from perdure_proto.service import CreateNamespaceRequest, NamespaceInfo
 
-namespace = Group(name="namespace", help="Make namespaces and look at them.", later=("delete", "update"))
+namespace: Group = Group(name="namespace", help="Make namespaces and look at them.", later=("delete", "update"))
 
 
 @namespace.command()

@@ -27,9 +27,9 @@ INTERRUPTED_MEANING = "Ctrl-C ended it"
 
 LATER = ("activity", "schedule", "batch", "cluster", "replay", "config")
 
-program = Group(name="perdure", help="Durable execution for Python on Postgres.", later=LATER)
-for command in (dev, server, migrate, worker, workflow, namespace, task_queue, version, reload_check):
-    program.add_command(command)
+program: Group = Group(name="perdure", help="Durable execution for Python on Postgres.", later=LATER)
+for _command in (dev, server, migrate, worker, workflow, namespace, task_queue, version, reload_check):
+    program.add_command(_command)
 click.version_option(None, "--version", package_name="perdure", prog_name="perdure", message="%(prog)s %(version)s")(
     program
 )

@@ -9,7 +9,7 @@ from perdure.cli.groups import Group
 from perdure.cli.output import fields, instant, table
 from perdure.cli.session import Session, asks_service
 
-task_queue = Group(name="task-queue", help="Look at task queues.", later=("list", "pause", "unpause", "config"))
+task_queue: Group = Group(name="task-queue", help="Look at task queues.", later=("list", "pause", "unpause", "config"))
 
 
 @task_queue.command()

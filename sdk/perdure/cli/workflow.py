@@ -7,12 +7,12 @@ from perdure.cli.workflow_messages import cancel, query, signal, stack, terminat
 from perdure.cli.workflow_start import execute, result, start
 from perdure.cli.workflow_views import count, describe, list_workflows, show
 
-workflow = Group(
+workflow: Group = Group(
     name="workflow",
     help="Start workflows, watch them, send them messages, end them.",
     later=("signal-with-start", "pause", "unpause", "reset", "reopen", "delete", "trace", "why", "diff"),
 )
-for command in (start, execute, result, list_workflows, count, describe, show, signal, query, update, cancel):
-    workflow.add_command(command)
-for command in (terminate, stack):
-    workflow.add_command(command)
+for _command in (start, execute, result, list_workflows, count, describe, show, signal, query, update, cancel):
+    workflow.add_command(_command)
+for _command in (terminate, stack):
+    workflow.add_command(_command)

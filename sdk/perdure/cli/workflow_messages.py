@@ -29,7 +29,7 @@ from perdure_proto.service import (
 )
 
 STACK_TRACE = "__stack_trace"
-identity_option = option(SETTINGS["identity"])
+_identity_option = option(SETTINGS["identity"])
 
 
 def to_run(function: Decorated) -> Decorated:
@@ -47,7 +47,7 @@ def named(function: Decorated) -> Decorated:
 @named
 @input_options
 @click.option("--request-id", default="", help="A repeat with the same id does nothing more.")
-@identity_option
+@_identity_option
 @asks_service
 async def signal(session: Session, /, workflow_id: str, name: str, **values: Any) -> None:
     """Send a signal."""
@@ -85,7 +85,7 @@ async def query(session: Session, /, workflow_id: str, name: str, *, timeout: ti
 @input_options
 @click.option("--update-id", default="", help="A repeat with the same id gets the first outcome; by default a UUID.")
 @click.option("--wait-for-stage", type=click.Choice(["ACCEPTED", "COMPLETED"]), default="COMPLETED", show_default=True)
-@identity_option
+@_identity_option
 @asks_service
 async def update(session: Session, /, workflow_id: str, name: str, **values: Any) -> None:
     """Send an update and print its outcome."""
@@ -103,7 +103,7 @@ async def update(session: Session, /, workflow_id: str, name: str, **values: Any
 @click.command()
 @to_run
 @click.option("--reason", default="", help="Why.")
-@identity_option
+@_identity_option
 @asks_service
 async def cancel(session: Session, /, workflow_id: str, run_id: str, reason: str, identity: str | None) -> None:
     """Ask a workflow to stop; it may clean up first."""
@@ -116,7 +116,7 @@ async def cancel(session: Session, /, workflow_id: str, run_id: str, reason: str
 @click.command()
 @to_run
 @click.option("--reason", default="", help="Why.")
-@identity_option
+@_identity_option
 @asks_service
 async def terminate(session: Session, /, workflow_id: str, run_id: str, reason: str, identity: str | None) -> None:
     """End a workflow at once; its code does not learn of it."""
