@@ -67,14 +67,14 @@ class Dev:
             self._said.put(line)
         self._said.put(None)
 
-    def until(self, event: str, **keys: object) -> dict[str, Any]:
-        """Wait for an event that has these keys."""
+    def until(self, *events: str, **keys: object) -> dict[str, Any]:
+        """Wait for one of the events, with these keys."""
         while (line := self._said.get(timeout=SECONDS_MAX)) is not None:
             told = json.loads(line) if line.startswith("{") else {"event": line}
             self.heard.append(told)
-            if told["event"] == event and keys.items() <= told.items():
+            if told["event"] in events and keys.items() <= told.items():
                 return told
-        raise AssertionError(f"no {event} {keys} was said: {self.heard}")
+        raise AssertionError(f"no {events} {keys} was said: {self.heard}")
 
     def close(self) -> None:
         """Stop listening; the process has ended, and so have all that could write."""
@@ -92,6 +92,12 @@ class Dev:
 
     def worker(self) -> psutil.Process:
         return next(process for process in self.descendants() if "worker" in process.cmdline())
+
+    def reloaded(self) -> None:
+        """Wait until the new code runs: the older worker is gone and the newer has loaded it, in either order."""
+        missing = {"reloaded", "worker_started"}
+        while missing:
+            missing.discard(self.until(*missing)["event"])
 
     def perdure(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command beside it."""
@@ -160,7 +166,7 @@ def test_changed_code_is_reloaded(shared: Dev) -> None:
     """A new worker runs the new code."""
     older = shared.worker()
     (shared.folder / "hello.py").write_text(HELLO + "changed = True\n")
-    shared.until("reloaded")
+    shared.reloaded()
     assert [] == still_there([older])
 
 
@@ -171,7 +177,7 @@ def test_changed_code_that_does_not_load_changes_nothing(shared: Dev) -> None:
     shared.until("reload_refused")
     assert older == shared.worker()
     (shared.folder / "hello.py").write_text(HELLO)
-    shared.until("reloaded")
+    shared.reloaded()
 
 
 def test_a_second_one_on_the_same_folder_is_refused(shared: Dev) -> None:

@@ -164,7 +164,8 @@ class DevMachine:
             finally:
                 checking.kill()
             if status == Exit.USAGE:
-                self._voice.say("reload_refused", "the changed code does not load: the old code goes on")
+                meanwhile = "no worker runs until it does" if worker.has_given_up else "the old code goes on"
+                self._voice.say("reload_refused", f"the changed code does not load: {meanwhile}")
                 continue
             await worker.replace(WORKER_STOP_SECONDS_MAX)
             self._voice.say("reloaded", "the code changed: a new worker runs it")
