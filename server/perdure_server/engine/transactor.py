@@ -77,7 +77,14 @@ class Transactor:
         return decision
 
     def apply(self, execution: Execution, decision: Decision) -> None:
-        """Makes a decision true in memory and stages what must be durable."""
+        """Makes a decision true in memory and stages what must be durable; all of it, or the run is read again."""
+        try:
+            self._apply(execution, decision)
+        except Exception as error:
+            self._outlet.drop(execution, error)
+            raise
+
+    def _apply(self, execution: Execution, decision: Decision) -> None:
         offers = any(isinstance(effect, OfferWorkflowTask | OfferActivity) for effect in decision.effects)
         if decision.events:
             self._write(execution, list(decision.events))

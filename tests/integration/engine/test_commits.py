@@ -10,6 +10,7 @@ from perdure_proto import commands as c
 from perdure_proto import service as svc
 from perdure_proto import tasks
 from perdure_proto.errors import Code, ServiceError
+from perdure_server.engine.execution import Execution
 from perdure_server.store.port import CommitOutcomeUnknownError, DataRefusedError, StoreUnavailableError
 from tests.engine import NAMESPACE, Cluster, OneServer, Worker, cluster_on, is_waiting
 from tests.integration.store.answer_loss import AnswerLoss
@@ -47,6 +48,27 @@ async def test_a_dropped_run_is_read_again(server: OneServer) -> None:
     assert (NAMESPACE, "order") not in server.engine.residents.current
     await server.upkeep.reload()
     assert 2 == server.run().state.last_event_id
+
+
+async def test_a_transition_that_fails_half_way_leaves_nothing(
+    server: OneServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect between decision and staging: the caller hears of it, and the run is as the log has it."""
+    await server.start()
+    fail_once = iter([RuntimeError("defect")])
+    arm = server.engine.arm
+
+    def fail(execution: Execution) -> None:
+        for error in fail_once:
+            raise error
+        arm(execution)
+
+    monkeypatch.setattr(server.engine, "arm", fail)
+    with pytest.raises(RuntimeError):
+        await server.signal(name="lost")
+    await server.signal(name="kept")
+    types = ["WorkflowExecutionStarted", "WorkflowTaskScheduled", "WorkflowExecutionSignaled"]
+    assert types == await server.event_types()
 
 
 async def test_a_dropped_run_takes_its_later_appends_with_it(server: OneServer) -> None:
