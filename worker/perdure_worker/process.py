@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from perdure._collector import settle_collector
 from perdure.client import Client
 from perdure_worker.discovery import discover
 from perdure_worker.telemetry import PARENT_GONE, PROCESS_ENDED, PROCESS_STARTED, log
@@ -47,6 +48,7 @@ class ProcessOptions(Struct, frozen=True, kw_only=True):
 def run_worker_process(options: ProcessOptions) -> None:
     """Runs one worker in this process until a signal drains it. Raises what kept it from running."""
     found = discover(options.targets)
+    settle_collector()
 
     async def main() -> None:
         async with await Client.connect(

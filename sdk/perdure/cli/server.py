@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from perdure._collector import settle_collector
 from perdure.cli.exits import CommandError, Exit, usage_error
 from perdure.cli.extras import need_extra
 from perdure.cli.logs import configure_logs
@@ -75,6 +76,7 @@ async def _serve(settings: ServerSettings) -> None:
     from perdure_server.server import Server
     from perdure_server.store.migrate import SchemaError
 
+    settle_collector()
     try:
         await run_until_stopped(Server(settings).run())
     except SchemaError as error:
