@@ -1,7 +1,8 @@
-"""HTTP to one address: bytes out, bytes in, errors as `RPCError`. The only module of the SDK that knows aiohttp.
+"""HTTP to one address: bytes out, bytes in, errors as `RPCError`. It and `_channel` alone know aiohttp.
 
-One session with keep-alive serves everything. `send` and `request` try once; `call` repeats what may be repeated, with
-the same body and so the same request id, until the time for the request is over.
+One session with keep-alive serves everything; under traffic most of it goes over one channel (`_channel`). `send` and
+`request` try once; `call` repeats what may be repeated, with the same body and so the same request id, until the time
+for the request is over.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import msgspec
 from msgspec import Struct
 from yarl import URL
 
+from perdure._channel import Channel
 from perdure.exceptions import RPCError
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.codec import encoder
@@ -69,25 +71,32 @@ class Connection:
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("user-agent", "accept", "accept-encoding"),
         )
+        self._channel = Channel(self._session, self.address)
         self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
     async def send(self, method: str, path: str, data: bytes | None, timeout: float) -> bytes:
         """One attempt: the body of the answer. Raises `RPCError`; `UNAVAILABLE` when there was no answer."""
-        url = URL(self.address + path, encoded=True)
-        # aiohttp warns of large bodies that are plain bytes, and writes a stream piece by piece.
-        body: bytes | io.BytesIO | None = data if data is None or len(data) < LARGE_BODY_BYTES else io.BytesIO(data)
         try:
-            async with self._session.request(
-                method, url, data=body, timeout=aiohttp.ClientTimeout(total=timeout)
-            ) as response:
-                answer = await response.read()
-                status = response.status
+            if self._channel.takes(data):
+                status, answer = await self._channel.send(method, path, data, timeout)
+            else:
+                status, answer = await self._send_alone(method, path, data, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = f"no answer in {timeout:.3g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
             raise RPCError(f"cannot reach {self.address}: {reason}") from error
         if status < _OK:
             return answer
         raise _refusal(status, answer)
+
+    async def _send_alone(self, method: str, path: str, data: bytes | None, timeout: float) -> tuple[int, bytes]:
+        """As a request of its own."""
+        url = URL(self.address + path, encoded=True)
+        # aiohttp warns of large bodies that are plain bytes, and writes a stream piece by piece.
+        body: bytes | io.BytesIO | None = data if data is None or len(data) < LARGE_BODY_BYTES else io.BytesIO(data)
+        async with self._session.request(
+            method, url, data=body, timeout=aiohttp.ClientTimeout(total=timeout)
+        ) as response:
+            return response.status, await response.read()
 
     async def request(
         self, method: str, path: str, body: Struct | None, answer_type: type[T], timeout: float = 30.0
@@ -156,12 +165,14 @@ class Connection:
 
     async def close(self) -> None:
         """Closes the session; what is under way fails."""
+        await self._channel.close()
         await self._session.close()
 
     def __del__(self) -> None:
         session: aiohttp.ClientSession | None = getattr(self, "_session", None)
         if session is None or session.closed:
             return
+        self._channel.abandon()
         # A client may simply be dropped: sockets are closed here, without aiohttp's complaint.
         connector = session.connector
         session.detach()

@@ -9,6 +9,7 @@ it is completed with a request for another, which keeps them alive.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from functools import partial
 from typing import Final
@@ -105,11 +106,10 @@ class WorkflowTasks:
 
     def _run_due(self) -> None:
         self._scheduled = False
-        clock = asyncio.get_running_loop().time
-        until = clock() + TURN_SECONDS
+        until = time.monotonic() + TURN_SECONDS  # not the loop's time: uvloop stops that for as long as a callback runs
         while self._due:
             self._run(self._due.popleft())
-            if clock() >= until:
+            if time.monotonic() >= until:
                 break
         if self._due:
             self._schedule()

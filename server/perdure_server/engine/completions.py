@@ -5,6 +5,7 @@ All completions of a respond are staged first and then awaited together, so that
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 _MAY_BEGIN_A_RUN = (cmd.ContinueAsNewWorkflowExecution, cmd.FailWorkflowExecution)
 
 
+AT_ONCE_MAX = 16
+"""So many completions are taken in one turn of the loop: what is staged begins to commit, and others get theirs."""
+
+
 class Completions:
     """Takes the answers of workers."""
 
@@ -53,7 +58,11 @@ class Completions:
     ) -> list[tasks.CompletionResult]:
         """One result for each, in order, once all are durable."""
         touched: dict[str, Execution] = {}
-        results = [await self._one(namespace, session, each, touched) for each in completions]
+        results = []
+        for number, each in enumerate(completions, 1):
+            results.append(await self._one(namespace, session, each, touched))
+            if number % AT_ONCE_MAX == 0:
+                await asyncio.sleep(0)
         failed: dict[str, ServiceError] = {}
         barrier = self._engine.committer.barrier()  # one for all: what they staged is in the same batch or before it
         for run_id, execution in touched.items():

@@ -43,10 +43,7 @@ def error_answer(error: ServiceError) -> web.Response:
 def as_service_error(error: web.HTTPException, limits: Limits) -> ServiceError | None:
     """What aiohttp refuses by itself, in our words; None for what is no refusal."""
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        maximum = limits.body_bytes_max
-        return ServiceError(
-            Code.BODY_TOO_LARGE, f"a request body has at most {maximum} bytes", limit="body_bytes_max", max=maximum
-        )
+        return body_too_large(limits.body_bytes_max)
     if error.status == NOT_FOUND:
         return ServiceError(Code.NOT_FOUND, "there is nothing at this path; see /api/openapi.json")
     if isinstance(error, web.HTTPMethodNotAllowed):
@@ -54,3 +51,10 @@ def as_service_error(error: web.HTTPException, limits: Limits) -> ServiceError |
     if error.status >= BAD_REQUEST:
         return ServiceError(Code.INVALID_ARGUMENT, f"the request is not valid: {error.reason}")
     return None
+
+
+def body_too_large(maximum: int) -> ServiceError:
+    """What a body over the limit is told."""
+    return ServiceError(
+        Code.BODY_TOO_LARGE, f"a request body has at most {maximum} bytes", limit="body_bytes_max", max=maximum
+    )

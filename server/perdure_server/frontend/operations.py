@@ -1,0 +1,119 @@
+"""What a request asks for, done: the endpoint found, the request decoded, the operation called, its answer encoded.
+
+The hot path is `run`: one look-up, one decode, one call, one encode. It must know neither how requests come in nor
+what an operation does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from perdure_proto.codec import decode_request, encoder
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.service import UpdateWorkflowRequest
+from perdure_server.config import Limits
+from perdure_server.frontend.call import Call, Parameters, name_of
+from perdure_server.frontend.handlers import Desk, without_wait
+from perdure_server.frontend.port import Api
+from perdure_server.frontend.routes import PREFIX, Endpoint, Nothing, Route, RouteTable
+from perdure_server.store.port import DataRefusedError, StoreUnavailableError
+
+NAMESPACES_REMEMBERED_MAX = 10_000
+NOTHING = Nothing()
+EMPTY = b"{}"
+"""What a request without a body asks with."""
+
+log = structlog.get_logger(__name__)
+
+
+class Operations:
+    """The API behind every way in. `drain` ends the waiting of long polls."""
+
+    def __init__(self, api: Api, limits: Limits) -> None:
+        self._api = api
+        self._desk = Desk(api, limits)
+        self._id_length_max = limits.id_length_max
+        self._table = RouteTable()
+        self._namespaces: set[str] = set()
+        self._drained: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        """To be called on the loop, before the first request."""
+        self._drained = asyncio.get_running_loop().create_future()
+
+    def drain(self) -> None:
+        """Long polls are answered with what is known, from now on at once."""
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def find(self, method: str, target: str) -> tuple[Endpoint, list[str], str]:
+        """The endpoint of a raw target, the names in its path, and its query. Raises `ServiceError`."""
+        path, _, query = target.partition("?")
+        if not path.startswith(PREFIX):
+            raise ServiceError(Code.NOT_FOUND, f"write the path as {PREFIX}…")
+        endpoint, segments = self._table.find(method, path[len(PREFIX) :])
+        length_max = self._id_length_max
+        return endpoint, [name_of(segment, length_max) for segment in segments], query
+
+    async def run(self, endpoint: Endpoint, names: list[str], query: str, body: bytes) -> bytes:
+        """The encoded answer of an endpoint that was found. Raises what `refusal` understands."""
+        route = endpoint.route
+        if route.in_namespace and names[0] not in self._namespaces:
+            await self._learn(names[0])
+        decoded: Any = None
+        if endpoint.decoder is not None:
+            decoded = decode_request(endpoint.decoder, body or EMPTY)
+        call = Call(names, _parameters(route, query), decoded)
+        answer = await (self._wait(route, call) if route.long else route.handler(self._desk, call))
+        return encoder.encode(NOTHING if answer is None else answer)
+
+    async def _learn(self, namespace: str) -> None:
+        """A namespace that exists goes on existing, so it is asked for once; a missing one raises."""
+        await self._api.describe_namespace(namespace)
+        if len(self._namespaces) >= NAMESPACES_REMEMBERED_MAX:
+            self._namespaces.clear()
+        self._namespaces.add(namespace)
+
+    async def _wait(self, route: Route, call: Call) -> Struct | None:
+        """A long poll: its answer, or what is known when the server drains."""
+        asks = call.body if isinstance(call.body, UpdateWorkflowRequest) else call.query
+        if not asks.wait:
+            return await route.handler(self._desk, call)
+        assert self._drained is not None, "requests come after start"
+        work = asyncio.ensure_future(route.handler(self._desk, call))
+        try:
+            await asyncio.wait((work, self._drained), return_when=asyncio.FIRST_COMPLETED)
+            at_once = None if work.done() else without_wait(route.handler, call)
+            if at_once is None:
+                return await work
+        finally:
+            work.cancel()
+        handler, call = at_once
+        return await handler(self._desk, call)
+
+
+def refusal(error: Exception, method: str, target: str) -> ServiceError:
+    """Whatever an operation raised, as the error that its caller gets; what nobody expected is logged, once."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, StoreUnavailableError):  # a read found Postgres away, or this server on its way out
+        return ServiceError(Code.UNAVAILABLE, f"the database cannot be reached: {error}")
+    if isinstance(error, DataRefusedError):
+        return ServiceError(Code.VALUE_REFUSED, f"Postgres refuses a value of this request: {error}")
+    log.error("request_failed", method=method, path=target.partition("?")[0], exc_info=error)
+    return ServiceError(Code.INTERNAL, "the request failed on an error of the server; its log has it")
+
+
+def _parameters(route: Route, query: str) -> Parameters:
+    """The query of a request as the Struct of its route."""
+    given = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+    try:
+        return msgspec.convert(given, route.query, strict=False)
+    except msgspec.ValidationError as error:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"the query parameters do not fit: {error}") from None
