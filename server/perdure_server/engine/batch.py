@@ -28,35 +28,33 @@ Effect = Callable[[], None]
 
 
 class Staged:
-    """What one run has in a batch. `previous` is the head of its log before this batch."""
+    """What one run has in a batch. `previous` is the head of its log before this batch.
 
-    __slots__ = (
-        "activities", "activities_cleared", "activities_gone", "buffer_flushed", "buffered", "change", "chunks",
-        "effects", "first_event_id", "key", "last_event_id", "on_refused", "parked", "previous", "snapshot", "start",
-        "unparked", "wake", "wake_gone", "workflow",
-    )  # fmt: skip
+    A run stages a handful of things in each batch, and nearly always the same few: the others are made when needed.
+    """
+
+    first_event_id = 0
+    last_event_id = 0
+    start: RunStart | None = None
+    change: RunChange | None = None
+    wake: Wake | None = None
+    wake_gone = False
+    activities: dict[int, ActivityRow] | None = None
+    activities_gone: set[int] | None = None
+    activities_cleared = False
+    buffered: list[BufferedEvent] | None = None
+    buffer_flushed = False
+    parked: list[Parked] | None = None
+    unparked: list[Parked] | None = None
+    snapshot: Snapshot | None = None
+    on_refused: Callable[[Exception], None] | None = None
 
     def __init__(self, key: RunKey, workflow: tuple[str, str], previous: int) -> None:
         self.key = key
         self.workflow = workflow
         self.previous = previous
-        self.first_event_id = 0
-        self.last_event_id = 0
         self.chunks: list[bytes] = []
-        self.start: RunStart | None = None
-        self.change: RunChange | None = None
-        self.wake: Wake | None = None
-        self.wake_gone = False
-        self.activities: dict[int, ActivityRow] = {}
-        self.activities_gone: set[int] = set()
-        self.activities_cleared = False
-        self.buffered: list[BufferedEvent] = []
-        self.buffer_flushed = False
-        self.parked: list[Parked] = []
-        self.unparked: list[Parked] = []
-        self.snapshot: Snapshot | None = None
         self.effects: list[Effect] = []
-        self.on_refused: Callable[[Exception], None] | None = None
 
     @property
     def has_append(self) -> bool:
@@ -76,24 +74,47 @@ class Staged:
 
     def set_activity(self, row: ActivityRow) -> None:
         """A row beside the log."""
-        self.activities_gone.discard(row.scheduled_event_id)
+        if self.activities_gone:
+            self.activities_gone.discard(row.scheduled_event_id)
+        if self.activities is None:
+            self.activities = {}
         self.activities[row.scheduled_event_id] = row
 
     def drop_activity(self, scheduled_event_id: int) -> None:
         """A row beside the log goes: the activity is closed."""
-        self.activities.pop(scheduled_event_id, None)
+        if self.activities:
+            self.activities.pop(scheduled_event_id, None)
+        if self.activities_gone is None:
+            self.activities_gone = set()
         self.activities_gone.add(scheduled_event_id)
 
     def clear_activities(self) -> None:
         """All rows beside the log go: the run is closed."""
-        self.activities.clear()
-        self.activities_gone.clear()
+        self.activities = self.activities_gone = None
         self.activities_cleared = True
+
+    def buffer(self, row: BufferedEvent) -> None:
+        """An event that waits for the end of a workflow task."""
+        if self.buffered is None:
+            self.buffered = []
+        self.buffered.append(row)
 
     def flush_buffer(self) -> None:
         """The buffered events are in this append."""
-        self.buffered.clear()
+        self.buffered = None
         self.buffer_flushed = True
+
+    def park(self, row: Parked) -> None:
+        """A task that waits in the database for room in its queue."""
+        if self.parked is None:
+            self.parked = []
+        self.parked.append(row)
+
+    def unpark(self, row: Parked) -> None:
+        """A task that has come back from there."""
+        if self.unparked is None:
+            self.unparked = []
+        self.unparked.append(row)
 
     def bytes(self) -> int:
         """How much there is to send."""
@@ -123,15 +144,20 @@ class Staged:
 
     def _pour_beside(self, batch: CommitBatch) -> None:
         shard_id, run_id = self.key.shard_id, self.key.run_id
-        batch.activities.extend(self.activities.values())
-        batch.activities_gone.extend(ActivityKey(shard_id, run_id, each) for each in self.activities_gone)
+        if self.activities:
+            batch.activities.extend(self.activities.values())
+        if self.activities_gone:
+            batch.activities_gone.extend(ActivityKey(shard_id, run_id, each) for each in self.activities_gone)
         if self.activities_cleared:
             batch.activities_cleared.append(self.key)
-        batch.buffered.extend(self.buffered)
+        if self.buffered:
+            batch.buffered.extend(self.buffered)
         if self.buffer_flushed:
             batch.buffer_flushed.append(self.key)
-        batch.parked.extend(self.parked)
-        batch.unparked.extend(self.unparked)
+        if self.parked:
+            batch.parked.extend(self.parked)
+        if self.unparked:
+            batch.unparked.extend(self.unparked)
         if self.snapshot is not None:
             batch.snapshots.append(self.snapshot)
 
@@ -144,7 +170,7 @@ class Batch:
         self.refused: dict[str, Exception] = {}
         self.size_bytes = 0
         self._lost: Exception | None = None
-        self._landed: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._is_over = False
 
     def stage(self, key: RunKey, workflow: tuple[str, str], previous: int) -> Staged:
@@ -157,9 +183,9 @@ class Batch:
     async def landed(self, run_id: str = "") -> None:
         """Waits for the commit. Raises what befell the run named, if its part did not land, or the whole batch."""
         if not self._is_over:
-            if self._landed is None:
-                self._landed = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._landed)
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
         if run_id and run_id in self.refused:
             raise self.refused[run_id]
         if self._lost is not None:
@@ -172,8 +198,10 @@ class Batch:
             if staged.key.run_id not in self.refused:
                 for effect in staged.effects:
                     effect()
-        if self._landed is not None and not self._landed.done():
-            self._landed.set_result(None)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def refuse(self, run_id: str, error: Exception) -> None:
         """The part of a run did not land."""

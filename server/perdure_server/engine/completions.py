@@ -84,7 +84,9 @@ class Completions:
             token = parse(completion.token)
             if isinstance(completion, tasks.QueryTaskCompletion):
                 return await self._table[type(completion)](token, completion, session)
-            execution = await self._engine.residents.find_run(token.shard_id, token.run_id)
+            execution = self._engine.residents.by_run.get(token.run_id)
+            if execution is None:
+                execution = await self._engine.residents.find_run(token.shard_id, token.run_id)
             if execution is None or execution.namespace != namespace:
                 raise ServiceError(Code.TASK_NOT_FOUND, f"the run of task {completion.token!r} does not exist")
             touched[execution.run_id] = execution

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -110,11 +110,12 @@ class Engine:
             case dec.UpdateRejected():
                 self._reject_update(execution, effect)
 
-    def announce(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+    def announce(self, execution: Execution, events: Sequence[ev.AnyEvent]) -> None:
         """Tells those who wait what is durable now."""
         if execution.update_waiters:
             self._announce_updates(execution, events)
-        wake_all(execution.event_waiters)
+        if execution.event_waiters:
+            wake_all(execution.event_waiters)
         if execution.state.closed is not None and events[-1].event_id >= execution.state.closed.event_id:
             wake_all(execution.result_waiters)
 
@@ -224,7 +225,7 @@ class Engine:
         if ref.scheduled_event_id in execution.parked:
             return
         execution.parked.add(ref.scheduled_event_id)
-        self.transactor.stage(execution).parked.append(parked_row(execution, ref))
+        self.transactor.stage(execution).park(parked_row(execution, ref))
 
     def _push_cancel(self, execution: Execution, effect: dec.PushCancel) -> None:
         token = ActivityToken(
@@ -238,7 +239,7 @@ class Engine:
         )
         answer_update(execution, effect.update_id, answer)
 
-    def _announce_updates(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+    def _announce_updates(self, execution: Execution, events: Sequence[ev.AnyEvent]) -> None:
         for event in events:
             if isinstance(event, ev.WorkflowExecutionUpdateCompleted):
                 answer_update(execution, event.update_id, completed_answer(execution, event))

@@ -30,6 +30,9 @@ class Execution:
 
     def __init__(self, key: RunKey, workflow: tuple[str, str], namespace_id: int, state: ExecutionState) -> None:
         self.key = key
+        self.run_id = key.run_id
+        self.workflow = workflow
+        """Namespace and workflow id."""
         self.namespace, self.workflow_id = workflow
         self.namespace_id = namespace_id
         self.state = state
@@ -60,16 +63,6 @@ class Execution:
         """(scheduled event id, attempt) that a worker said it holds since this owner began."""
         self._deadlines: list[tuple[datetime, int, Deadline]] = []
         self._deadline_number = 0
-
-    @property
-    def workflow(self) -> tuple[str, str]:
-        """Namespace and workflow id."""
-        return self.namespace, self.workflow_id
-
-    @property
-    def run_id(self) -> str:
-        """The id of the run."""
-        return self.key.run_id
 
     @property
     def next_deadline(self) -> datetime | None:

@@ -122,7 +122,7 @@ class Handout:
             execution.parked.discard(row.scheduled_event_id)
             engine.committer.make_room()
             staged = engine.transactor.stage(execution)
-            staged.unparked.append(row)
+            staged.unpark(row)
             if not execution.state.is_open:
                 continue
             if not execution.wake_owed:

@@ -132,14 +132,16 @@ class Reads:
         return svc.ListNamespacesAnswer(namespaces=tuple(map(_namespace_info, rows)))
 
     async def _wait(self, waiters: list[asyncio.Future[None]], wait_s: float) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Until what is waited for has happened, or the time is over."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
         waiters.append(waiter)
+        longest = self._engine.limits.long_poll_max.total_seconds()
+        timer = loop.call_later(min(wait_s, longest), _wake, waiter)
         try:
-            async with asyncio.timeout(min(wait_s, self._engine.limits.long_poll_max.total_seconds())):
-                await waiter
-        except TimeoutError:
-            pass
+            await waiter
         finally:
+            timer.cancel()
             if waiter in waiters:
                 waiters.remove(waiter)
 
@@ -217,6 +219,11 @@ def result_answer(execution: Execution) -> svc.WorkflowResultAnswer:
         failure=_failure(closed),
         new_run_id=getattr(closed, "new_execution_run_id", ""),
     )
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def _failure(closed: ev.AnyEvent | None) -> Failure | None:

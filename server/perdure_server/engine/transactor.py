@@ -7,8 +7,9 @@ from memory together with all that is staged for it, and is read again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from perdure_proto import events as ev
@@ -21,19 +22,25 @@ from perdure_server.engine.execution import Chunk, Execution, wake_all
 from perdure_server.engine.rebuild import activity_row, size_of
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
-from perdure_server.history.deadlines import Deadline, activity_deadlines, event_deadlines
+from perdure_server.history.deadlines import DEADLINES_OF, Deadline, activity_deadlines
 from perdure_server.history.decide import decide
 from perdure_server.history.decision import Decision, Effect, Moment, NewRun, OfferActivity, OfferWorkflowTask
 from perdure_server.history.evolve import evolve, record
 from perdure_server.store.port import STATUS_NUMBERS, BufferedEvent, RunChange
 
 _PERSISTED = (rec.AttemptFailed, rec.AttemptHeartbeat)
-_ENDS_ACTIVITY = (
-    ev.ActivityTaskCompleted,
-    ev.ActivityTaskFailed,
-    ev.ActivityTaskTimedOut,
-    ev.ActivityTaskCanceled,
+_OF_ATTEMPTS = (rec.AttemptStarted, rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptReturned)
+_OFFERS = (OfferWorkflowTask, OfferActivity)
+_ON_ACTIVITIES = frozenset(
+    {
+        ev.ActivityTaskCompleted,
+        ev.ActivityTaskFailed,
+        ev.ActivityTaskTimedOut,
+        ev.ActivityTaskCanceled,
+        ev.ActivityTaskCancelRequested,
+    }
 )
+"""Events that may change a row beside the log."""
 
 
 class Outlet(Protocol):
@@ -42,7 +49,7 @@ class Outlet(Protocol):
     def emit(self, execution: Execution, effect: Effect) -> None:
         """An effect whose decision is durable."""
 
-    def announce(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+    def announce(self, execution: Execution, events: Sequence[ev.AnyEvent]) -> None:
         """Events that are durable now."""
 
     def begin_run(self, execution: Execution, new_run: NewRun) -> None:
@@ -85,15 +92,15 @@ class Transactor:
             raise
 
     def _apply(self, execution: Execution, decision: Decision) -> None:
-        offers = any(isinstance(effect, OfferWorkflowTask | OfferActivity) for effect in decision.effects)
         if decision.events:
-            self._write(execution, list(decision.events))
+            self._write(execution, decision.events)
         for fact in decision.records:
             self._record(execution, fact)
         if decision.new_run is not None:
             self._outlet.begin_run(execution, decision.new_run)
-        self._keep_wake(execution, offers=offers)
-        self.release(execution, [self._emission(execution, effect) for effect in decision.effects])
+        self._keep_wake(execution, decision.effects)
+        if decision.effects:
+            self.release(execution, [partial(self._outlet.emit, execution, effect) for effect in decision.effects])
         self._outlet.arm(execution)
         if execution.task_ended is not None and not execution.state.is_buffering:
             ended, execution.task_ended = execution.task_ended, None
@@ -105,8 +112,8 @@ class Transactor:
         batch = self._committer.open_batch
         if execution.batch is not batch:
             execution.batch = batch
-            staged.on_refused = lambda error: self._outlet.drop(execution, error)
-            staged.effects.append(lambda: _landed(execution, batch))
+            staged.on_refused = partial(self._outlet.drop, execution)
+            staged.effects.append(partial(_landed, execution, batch))
         return staged
 
     def release(self, execution: Execution, effects: list[Callable[[], None]]) -> None:
@@ -133,7 +140,7 @@ class Transactor:
             return
         for position in range(execution.durable_buffer, len(buffer)):
             row = BufferedEvent(*_key(execution), position + 1, encoder.encode(buffer[position]))
-            staged.buffered.append(row)
+            staged.buffer(row)
         execution.durable_buffer = len(buffer)
         self._owe(execution, staged)
         waiting.set_result(self._committer.open_batch)
@@ -146,41 +153,49 @@ class Transactor:
         self.stage(execution).set_activity(activity_row(execution, activity))
         record(execution.state, rec.RowWritten(scheduled_event_id=scheduled_event_id))
 
-    def _write(self, execution: Execution, events: list[ev.AnyEvent]) -> None:
+    def _write(self, execution: Execution, events: Sequence[ev.AnyEvent]) -> None:
         state = execution.state
-        rows = {e.scheduled_event_id for e in events if isinstance(e, _ENDS_ACTIVITY) and _has_row(execution, e)}
-        asked = [e.scheduled_event_id for e in events if isinstance(e, ev.ActivityTaskCancelRequested)]
-        for event in events:
-            evolve(state, event)
-            for deadline in event_deadlines(state, event):
-                execution.add_deadline(deadline)
         staged = self.stage(execution)
         if not staged.has_append:
             execution.head = events[0].event_id
+        for event in events:
+            kind = type(event)
+            had_row = kind in _ON_ACTIVITIES and _has_row(execution, event)
+            evolve(state, event)
+            if had_row or kind is ev.ActivityTaskCancelRequested:
+                self._keep_row(execution, staged, event)
+            if kind in DEADLINES_OF:
+                for deadline in DEADLINES_OF[kind](state, event):
+                    execution.add_deadline(deadline)
         self._encode(execution, staged, events)
-        for scheduled_event_id in rows:
-            staged.drop_activity(scheduled_event_id)
-        for scheduled_event_id in asked:
-            if scheduled_event_id in state.activities:
-                self.write_row(execution, scheduled_event_id)
         if state.closed is not None:
             self._close(execution, staged)
-        staged.effects.append(lambda: self._outlet.announce(execution, events))
+        staged.effects.append(partial(self._outlet.announce, execution, events))
 
-    def _encode(self, execution: Execution, staged: Staged, events: list[ev.AnyEvent]) -> None:
+    def _keep_row(self, execution: Execution, staged: Staged, event: ev.AnyEvent) -> None:
+        """The row of an activity goes with it; that it was asked to stop is kept in one."""
+        scheduled_event_id: int = getattr(event, "scheduled_event_id", 0)
+        if not isinstance(event, ev.ActivityTaskCancelRequested):
+            staged.drop_activity(scheduled_event_id)
+        elif scheduled_event_id in execution.state.activities:
+            self.write_row(execution, scheduled_event_id)
+
+    def _encode(self, execution: Execution, staged: Staged, events: Sequence[ev.AnyEvent]) -> None:
         """Encodes each event once: the same bytes go to the log and to workers."""
         seen = _seen_by_worker(events)
-        parts = [part for part in (events[:seen], events[seen:]) if part]
         if seen:
             execution.chunks.clear()
-        for part in parts:
-            encoded = encode_events(part)
-            first_event_id, last_event_id = part[0].event_id, part[-1].event_id
-            staged.append(encoded, first_event_id, last_event_id)
-            self._committer.open_batch.size_bytes += len(encoded)
-            execution.state.history_bytes += size_of(encoded)
-            if part is parts[-1] or not seen:
-                execution.chunks.append(Chunk(first_event_id, last_event_id, encoded))
+            self._append(execution, staged, events[:seen])
+            events = events[seen:]
+        execution.chunks.append(self._append(execution, staged, events))
+
+    def _append(self, execution: Execution, staged: Staged, events: Sequence[ev.AnyEvent]) -> Chunk:
+        encoded = encode_events(events)
+        first_event_id, last_event_id = events[0].event_id, events[-1].event_id
+        staged.append(encoded, first_event_id, last_event_id)
+        self._committer.open_batch.size_bytes += len(encoded)
+        execution.state.history_bytes += size_of(encoded)
+        return Chunk(first_event_id, last_event_id, encoded)
 
     def _close(self, execution: Execution, staged: Staged) -> None:
         state = execution.state
@@ -203,7 +218,7 @@ class Transactor:
             self._await_flush(execution)
         elif isinstance(fact, rec.BufferFlushed):
             self._flushed(execution)
-        elif isinstance(fact, rec.AttemptStarted | rec.AttemptFailed | rec.AttemptHeartbeat | rec.AttemptReturned):
+        elif isinstance(fact, _OF_ATTEMPTS):
             self._attempt(execution, fact.scheduled_event_id)
         elif isinstance(fact, rec.TaskFailedAgain):
             execution.add_deadline(Deadline(fact.not_before, req.RetryWorkflowTask()))
@@ -235,11 +250,12 @@ class Transactor:
         if waiting is not None:
             waiting.set_result(self._committer.open_batch)
 
-    def _keep_wake(self, execution: Execution, *, offers: bool) -> None:
+    def _keep_wake(self, execution: Execution, effects: Sequence[Effect]) -> None:
         """Law: `owed` is set by the transaction that owes; `wake_at` is never later than the earliest deadline."""
         state = execution.state
         if not state.is_open or execution.wake_owed:
             return
+        offers = any(isinstance(effect, _OFFERS) for effect in effects)
         task = state.workflow_task
         if offers and not (task is not None and task.kind == "speculative"):
             self._owe(execution, self.stage(execution))
@@ -254,15 +270,12 @@ class Transactor:
             execution.wake_owed = True
             staged.set_wake(execution.wake_at, owed=True)
 
-    def _emission(self, execution: Execution, effect: Effect) -> Callable[[], None]:
-        return lambda: self._outlet.emit(execution, effect)
 
-
-def _seen_by_worker(events: list[ev.AnyEvent]) -> int:
+def _seen_by_worker(events: Sequence[ev.AnyEvent]) -> int:
     """How many of these the worker that caused them knows already: up to WorkflowTaskStarted of a completed task."""
-    for index, event in enumerate(events[:2]):
-        if isinstance(event, ev.WorkflowTaskStarted) and isinstance(events[index + 1], ev.WorkflowTaskCompleted):
-            return index + 1
+    for index, event in enumerate(events[:2], 1):
+        if type(event) is ev.WorkflowTaskStarted and type(events[index]) is ev.WorkflowTaskCompleted:
+            return index
     return 0
 
 

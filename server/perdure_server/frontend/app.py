@@ -62,7 +62,6 @@ class Frontend:
 
     async def start(self) -> None:
         """Listen."""
-        self._operations.start()
         # A handler is cancelled when its connection closes: so a worker that is gone takes no tasks.
         self._runner = web.AppRunner(
             self.app,

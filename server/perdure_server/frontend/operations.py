@@ -41,16 +41,16 @@ class Operations:
         self._id_length_max = limits.id_length_max
         self._table = RouteTable()
         self._namespaces: set[str] = set()
-        self._drained: asyncio.Future[None] | None = None
-
-    def start(self) -> None:
-        """To be called on the loop, before the first request."""
-        self._drained = asyncio.get_running_loop().create_future()
+        self._waiting: dict[asyncio.Task[Any], bool] = {}
+        """Tasks of long polls, and whether `drain` has ended their waiting."""
+        self._is_draining = False
 
     def drain(self) -> None:
         """Long polls are answered with what is known, from now on at once."""
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)
+        self._is_draining = True
+        for task in self._waiting:
+            self._waiting[task] = True
+            task.cancel()
 
     def find(self, method: str, target: str) -> tuple[Endpoint, list[str], str]:
         """The endpoint of a raw target, the names in its path, and its query. Raises `ServiceError`."""
@@ -82,20 +82,28 @@ class Operations:
 
     async def _wait(self, route: Route, call: Call) -> Struct | None:
         """A long poll: its answer, or what is known when the server drains."""
-        asks = call.body if isinstance(call.body, UpdateWorkflowRequest) else call.query
-        if not asks.wait:
+        at_once = without_wait(route.handler, call) if _waits(call) else None
+        if at_once is None:  # it does not wait, or has to be let go on
             return await route.handler(self._desk, call)
-        assert self._drained is not None, "requests come after start"
-        work = asyncio.ensure_future(route.handler(self._desk, call))
-        try:
-            await asyncio.wait((work, self._drained), return_when=asyncio.FIRST_COMPLETED)
-            at_once = None if work.done() else without_wait(route.handler, call)
-            if at_once is None:
-                return await work
-        finally:
-            work.cancel()
+        task = asyncio.current_task()
+        assert task is not None, "requests are served in tasks"
+        if not self._is_draining:
+            self._waiting[task] = False
+            try:
+                return await route.handler(self._desk, call)
+            except asyncio.CancelledError:
+                if not self._waiting[task]:
+                    raise
+                task.uncancel()
+            finally:
+                del self._waiting[task]
         handler, call = at_once
         return await handler(self._desk, call)
+
+
+def _waits(call: Call) -> bool:
+    asks = call.body if isinstance(call.body, UpdateWorkflowRequest) else call.query
+    return bool(asks.wait)
 
 
 def refusal(error: Exception, method: str, target: str) -> ServiceError:

@@ -5,8 +5,9 @@ A deadline may be stale when it comes (the timer was cancelled, the attempt ende
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -68,16 +69,26 @@ def activity_deadlines(activity: ActivityState) -> Iterator[Deadline]:
             yield Deadline(at, late)
 
 
-def event_deadlines(state: ExecutionState, event: ev.AnyEvent) -> Iterator[Deadline]:
-    """The deadlines that an event just applied has brought."""
-    if isinstance(event, ev.TimerStarted):
-        timer = state.timers.get(event.timer_id)
-        if timer is not None:
-            fire = req.FireTimer(timer_id=timer.timer_id, started_event_id=timer.started_event_id)
-            yield Deadline(timer.fire_at, fire)
-    elif isinstance(event, ev.ActivityTaskScheduled):
-        activity = state.activities.get(event.event_id)
-        if activity is not None:
-            yield from activity_deadlines(activity)
-    elif isinstance(event, ev.WorkflowTaskFailed):
-        yield from task_deadlines(state)
+def _of_timer(state: ExecutionState, event: ev.TimerStarted) -> Iterator[Deadline]:
+    timer = state.timers.get(event.timer_id)
+    if timer is not None:
+        fire = req.FireTimer(timer_id=timer.timer_id, started_event_id=timer.started_event_id)
+        yield Deadline(timer.fire_at, fire)
+
+
+def _of_activity(state: ExecutionState, event: ev.ActivityTaskScheduled) -> Iterator[Deadline]:
+    activity = state.activities.get(event.event_id)
+    if activity is not None:
+        yield from activity_deadlines(activity)
+
+
+def _of_failed_task(state: ExecutionState, event: ev.WorkflowTaskFailed) -> Iterator[Deadline]:
+    yield from task_deadlines(state)
+
+
+DEADLINES_OF: dict[type[ev.Event], Callable[[ExecutionState, Any], Iterator[Deadline]]] = {
+    ev.TimerStarted: _of_timer,
+    ev.ActivityTaskScheduled: _of_activity,
+    ev.WorkflowTaskFailed: _of_failed_task,
+}
+"""The deadlines that an event has brought, once it is applied; others bring none."""
