@@ -150,11 +150,17 @@ class Router:
         return session
 
     def _to_session(self, session: WorkerSession, ref: TaskRef, arrival: int) -> bool:
+        """A respond in progress first: then the next task of a workflow comes with the answer to its last."""
+        taker: Exchange | None = None
         for exchange in session.waiting:
-            if exchange.free[WORKFLOW]:
-                self._assign(exchange, (priority_of(ref), self._clock(), arrival, ref), WORKFLOW)
-                return True
-        return False
+            if exchange.free[WORKFLOW] and (exchange.front or taker is None):
+                taker = exchange
+                if exchange.front:
+                    break
+        if taker is None:
+            return False
+        self._assign(taker, (priority_of(ref), self._clock(), arrival, ref), WORKFLOW)
+        return True
 
     def _to_lane(self, session: WorkerSession, ref: TaskRef, arrival: int) -> bool:
         due = self._clock() + self._sticky_for
