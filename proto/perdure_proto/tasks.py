@@ -213,11 +213,25 @@ class QueryTaskCompletion(Completion, frozen=True, kw_only=True):
     results: tuple[QueryResult, ...]
 
 
+class EagerTurn(WorkerMessage, frozen=True, kw_only=True):
+    """The workflow task to which the end of an activity leads, done already by the worker that has the run cached.
+
+    It is taken if the history ended with `last_event_id` before the activity did, so that nothing else can be news.
+    `started_at` and `history_size_bytes` are what the workflow was told in it, and what its WorkflowTaskStarted says.
+    """
+
+    last_event_id: int
+    started_at: datetime
+    history_size_bytes: int
+    commands: Raw = EMPTY_LIST
+
+
 class ActivityTaskCompletion(Completion, frozen=True, kw_only=True):
-    """The activity returned."""
+    """The activity returned. With `turn`, what the workflow does then is in the same commit."""
 
     result: Raw = NULL
     encoding: str = ""
+    turn: EagerTurn | None = None
 
 
 class ActivityTaskFailure(Completion, frozen=True, kw_only=True):
@@ -270,12 +284,14 @@ class RespondRequest(WorkerMessage, frozen=True, kw_only=True):
 class CompletionResult(WorkerMessage, frozen=True, kw_only=True):
     """What became of one completion, in the order of the request: no code means done, and durable.
 
-    A refused workflow task (`TASK_NOT_FOUND`, `UNHANDLED_COMMAND`, `BAD_COMMAND`) makes the worker evict the run.
+    A refused workflow task (`TASK_NOT_FOUND`, `UNHANDLED_COMMAND`, `BAD_COMMAND`) makes the worker evict the run, and
+    so does an eager turn that was not taken: one that was has the size of the history in `history_size_bytes`.
     """
 
     code: Code | None = None
     message: str = ""
     cancel_requested: bool = False
+    history_size_bytes: int = 0
 
 
 class RespondAnswer(WorkerMessage, frozen=True, kw_only=True):

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -30,10 +32,12 @@ from perdure_proto.tasks import (
     ActivityTaskFailure,
     AnyCompletion,
     CompletionResult,
+    EagerTurn,
     TaskReturned,
 )
 from perdure_worker import faults
 from perdure_worker.activity_context import OUT_OF_TIME, WORKER_SHUTDOWN, Attempt, AttemptParts
+from perdure_worker.eager import EagerTurns
 from perdure_worker.rate import TokenBucket
 from perdure_worker.registry import RegisteredActivity, Registry
 from perdure_worker.slots import Slots
@@ -55,6 +59,7 @@ class ActivityParts(Struct, frozen=True, kw_only=True):
     registry: Registry
     attempts: AttemptParts
     slots: Slots
+    eager: EagerTurns
     threads: ThreadPoolExecutor
     bucket: TokenBucket | None
 
@@ -190,7 +195,9 @@ class Activities:
             raw, encoding = self._converter.encode_value(work.result(), attempt.activity.signature.result)
         except ConversionError as error:
             return self._failed(attempt, error)
-        return ActivityTaskCompletion(token=attempt.task.token, result=raw, encoding=encoding)
+        completion = ActivityTaskCompletion(token=attempt.task.token, result=raw, encoding=encoding)
+        took = timedelta(seconds=time.monotonic() - attempt.began)
+        return self._parts.eager.extend(attempt.task, completion, took) or completion
 
     def _failed(self, attempt: Attempt, error: BaseException) -> AnyCompletion:
         task = attempt.task
@@ -230,8 +237,15 @@ class Activities:
 
     def _hand_in(self, task: ActivityTask, completion: AnyCompletion) -> None:
         """Gives the slot back too: the request which carries the completion may ask for it."""
-        self._parts.attempts.completions.submit(completion, partial(answered, task))
+        then = partial(answered, task)
+        if isinstance(completion, ActivityTaskCompletion) and completion.turn is not None:
+            then = partial(self._answered_with_turn, task, completion.turn)
+        self._parts.attempts.completions.submit(completion, then)
         self._parts.slots.give_activity()
+
+    def _answered_with_turn(self, task: ActivityTask, turn: EagerTurn, result: CompletionResult) -> None:
+        self._parts.eager.answered(task.run_id, turn, result)
+        answered(task, result)
 
 
 def in_thread(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the activity returns

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -53,6 +54,7 @@ class Attempt:
         self.activity = activity
         self.work: asyncio.Future[object] | None = None
         """What runs: a task of the loop, or a call in a thread."""
+        self.began = time.monotonic()
         self.deadline: asyncio.TimerHandle | None = None
         self.reason: str | None = None
         """Why it was asked to stop."""

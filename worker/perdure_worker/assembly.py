@@ -22,6 +22,7 @@ from perdure_worker.activity_context import AttemptParts
 from perdure_worker.cache import Cache
 from perdure_worker.completions import Completions
 from perdure_worker.delivery import Delivery
+from perdure_worker.eager import EagerTurns
 from perdure_worker.exchange import Exchange, Transport
 from perdure_worker.local_activities import LocalActivities, LocalParts
 from perdure_worker.options import WorkerOptions
@@ -147,6 +148,7 @@ class Assembly:
                 call_soon_threadsafe=loop.call_soon_threadsafe,
             ),
             slots=self._slots,
+            eager=EagerTurns(self._cache, self._slots),
             threads=self._threads,
             bucket=None if rate is None else TokenBucket(per_second=rate, now=loop.time()),
         )

@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from itertools import islice
 
+from perdure_proto.commands import ScheduleActivityTask
 from perdure_proto.tasks import QueryTask, WorkflowTask
 from perdure_worker.outcome import LocalActivityResult, Outcome
 from perdure_worker.runtime import WorkflowInstance
@@ -20,7 +21,7 @@ from perdure_worker.telemetry import RUN_EVICTED, log
 class CachedRun:
     """A workflow in memory and what it is doing between its activations."""
 
-    __slots__ = ("gone", "instance", "local", "outcome", "run_id", "turn", "turn_timer")
+    __slots__ = ("ahead", "awaits", "gone", "instance", "local", "outcome", "run_id", "turn", "turn_timer")
 
     def __init__(self, run_id: str, instance: WorkflowInstance) -> None:
         self.run_id = run_id
@@ -32,14 +33,20 @@ class CachedRun:
         """What that task came to so far."""
         self.local: dict[str, asyncio.Task[LocalActivityResult]] = {}
         """Local activities that run, by activity id."""
+        self.awaits: ScheduleActivityTask | None = None
+        """The one command of its last turn, where that scheduled an activity and nothing else."""
+        self.ahead = 0
+        """The start of its last turn, where that was an eager one that the service is not known to have taken."""
         self.gone = False
 
     @property
     def in_use(self) -> bool:
-        return self.turn is not None or bool(self.local)
+        return self.turn is not None or self.ahead > 0 or bool(self.local)
 
     def goes_on_with(self, task: WorkflowTask | QueryTask) -> bool:
         """Whether the task continues where this run stands."""
+        if self.ahead:
+            return False  # the service has not taken what it stands on
         if isinstance(task, QueryTask) and self.in_use:
             return True  # in the midst of a turn: what it knows is newer than what the service asks about
         return self.turn is None and self.instance.fits(task)

@@ -1,6 +1,6 @@
 """What goes in and out of one drive of a workflow: the values that the worker and a `WorkflowInstance` exchange.
 
-Rules: plain data, no behaviour. A task of a workflow is driven by `activate`, and by `resolve` once for each local
+Rules: plain data. A task of a workflow is driven by `activate`, and by `resolve` once for each local
 activity that ended meanwhile; each gives an `Outcome` with *all* commands of the task so far. It knows nothing of HTTP.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
-from perdure_proto.commands import AnyCommand
+from perdure_proto.commands import AnyCommand, ScheduleActivityTask
 from perdure_proto.events import WorkflowTaskFailedCause
 from perdure_proto.failures import Failure
 from perdure_proto.options import RetryPolicy
@@ -65,6 +65,13 @@ class Outcome(Struct, kw_only=True):
     cause: WorkflowTaskFailedCause = "WORKFLOW_WORKER_UNHANDLED_FAILURE"
     error: BaseException | None = None
     """The exception behind `failure`, for the worker's log."""
+
+
+def sole_activity(commands: list[AnyCommand]) -> ScheduleActivityTask | None:
+    """The activity that the commands schedule, if they do nothing else."""
+    if len(commands) == 1 and isinstance(commands[0], ScheduleActivityTask):
+        return commands[0]
+    return None
 
 
 class InstanceOptions(Struct, frozen=True, kw_only=True):

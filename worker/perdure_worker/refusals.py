@@ -35,7 +35,8 @@ def weight(completion: AnyCompletion) -> int:
         case WorkflowTaskCompletion():
             return OVERHEAD_BYTES + length(completion.commands)
         case ActivityTaskCompletion():
-            return OVERHEAD_BYTES + length(completion.result)
+            turn = 0 if completion.turn is None else length(completion.turn.commands)
+            return OVERHEAD_BYTES + length(completion.result) + turn
         case QueryTaskCompletion():
             return OVERHEAD_BYTES + sum([length(result.result) for result in completion.results])
         case WorkflowTaskFailure() | ActivityTaskFailure():
@@ -56,6 +57,10 @@ def replacement(completion: AnyCompletion, error: RPCError) -> AnyCompletion | N
         case WorkflowTaskCompletion():
             cause: WorkflowTaskFailedCause = "PAYLOADS_TOO_LARGE" if error.code in TOO_LARGE else "BAD_COMMAND"
             return WorkflowTaskFailure(token=completion.token, cause=cause, failure=failure)
+        case ActivityTaskCompletion() if completion.turn is not None:
+            return ActivityTaskCompletion(
+                token=completion.token, result=completion.result, encoding=completion.encoding
+            )
         case ActivityTaskCompletion() | ActivityTaskCancellation():
             return ActivityTaskFailure(token=completion.token, failure=failure)
         case QueryTaskCompletion():

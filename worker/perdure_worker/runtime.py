@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from perdure._definition import WorkflowDefinition
 from perdure._runtime import current
@@ -43,6 +43,13 @@ NONDETERMINISM: Final = (MismatchError, IllegalTransitionError, NondeterminismEr
 
 class BlockedWorkflowError(Exception):
     """Workflow code held its thread for too long."""
+
+
+class Told(NamedTuple):
+    """What a workflow task tells of the history besides its events."""
+
+    history_size_bytes: int
+    suggest_continue_as_new: bool
 
 
 class WorkflowInstance:
@@ -91,6 +98,24 @@ class WorkflowInstance:
         """Runs the turn: replays what `task.events` says was done, then the news and `task.updates`."""
         updates = [delivered(one) for one in task.updates]
         return self._outcome(lambda: self._read(decode_events(task.events), updates))
+
+    def go_on(self, events: Sequence[AnyEvent]) -> Outcome:
+        """Runs the turn to which events will lead that the log does not have yet. If it is not taken: `close()`."""
+        return self._outcome(lambda: self._read(events, []))
+
+    @property
+    def closed(self) -> bool:
+        """Whether a command has closed the run."""
+        return self._run.execution.closed
+
+    @property
+    def told(self) -> Told:
+        """What the last task told the workflow of its history."""
+        return Told(self._run.history_size_bytes, self._run.suggest_continue_as_new)
+
+    def tell_size(self, history_size_bytes: int) -> None:
+        """The service took an eager turn, after which the history is this large: the next one says so."""
+        self._run.history_size_bytes = history_size_bytes
 
     def resolve(self, result: LocalActivityResult) -> Outcome:
         """A local activity ended: goes on within the same task; between two tasks the result is kept for the next."""

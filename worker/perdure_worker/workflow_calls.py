@@ -148,7 +148,9 @@ class WorkflowCalls:
         return self._run.now
 
     def now_seconds(self) -> float:
-        return self._run.loop.time()
+        run = self._run
+        # Before the first event is read somebody may ask too: what runs when garbage is collected, say.
+        return run.loop.time() if run.started is not None else run.now.timestamp()
 
     def random(self) -> Random:
         self._run.require_commands("the workflow's random()")

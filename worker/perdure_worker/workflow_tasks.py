@@ -32,7 +32,7 @@ from perdure_worker.cache import Cache, CachedRun
 from perdure_worker.completions import Completions
 from perdure_worker.faults import broken
 from perdure_worker.local_activities import LocalActivities
-from perdure_worker.outcome import InstanceOptions, LocalActivityResult, Outcome
+from perdure_worker.outcome import InstanceOptions, LocalActivityResult, Outcome, sole_activity
 from perdure_worker.past import Past, is_whole
 from perdure_worker.registry import Registry
 from perdure_worker.responder import Then, forget
@@ -201,6 +201,7 @@ class WorkflowTasks:
 
     def _complete(self, run: CachedRun, task: WorkflowTask, outcome: Outcome, *, force_new_task: bool) -> None:
         run.end_turn()
+        run.awaits = None if force_new_task else sole_activity(outcome.commands)
         if outcome.closed or not self._cache.keeps:
             self._cache.discard(run.run_id)
         completion = WorkflowTaskCompletion(

@@ -9,27 +9,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from msgspec import Raw
-
 from perdure_proto import commands as cmd
 from perdure_proto import tasks
-from perdure_proto.codec import decode_commands, decode_events
+from perdure_proto.codec import decode_events
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import WorkflowExecutionSignaled
 from perdure_proto.failures import ApplicationFailure, Failure
+from perdure_server.engine.eager import commands_of, opens_run, result_of, take_eagerly
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.handout import on_activity, on_task
 from perdure_server.engine.tokens import ActivityToken, AnyToken, QueryToken, WorkflowToken, parse
 from perdure_server.history import requests as req
-from perdure_server.history.decision import Decision
 from perdure_server.matching.port import Session
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
     from perdure_server.engine.queries import Queries
-
-_MAY_BEGIN_A_RUN = (cmd.ContinueAsNewWorkflowExecution, cmd.FailWorkflowExecution)
 
 
 AT_ONCE_MAX = 16
@@ -98,8 +93,8 @@ class Completions:
         self, at: tuple[Execution, AnyToken], completion: tasks.WorkflowTaskCompletion, session: Session
     ) -> tasks.CompletionResult:
         execution, token = at
-        commands = _commands(completion.commands)
-        opens = any(isinstance(command, _MAY_BEGIN_A_RUN) for command in commands)
+        commands = commands_of(completion.commands)
+        opens = opens_run(commands)
         signals = await self._unclaimed(execution, commands) if opens else ()
         execution.sticky_session = session.id if completion.cached else ""
         request = req.CompleteWorkflowTask(
@@ -114,7 +109,7 @@ class Completions:
         decision = self._engine.transact(execution, request)
         if decision.refused is not None:
             execution.sticky_session = ""
-        return _result(decision)
+        return result_of(decision)
 
     async def _workflow_failed(
         self, at: tuple[Execution, AnyToken], completion: tasks.WorkflowTaskFailure, session: Session
@@ -130,7 +125,7 @@ class Completions:
             cause=completion.cause,
             failure=completion.failure,
         )
-        return _result(self._engine.transact(execution, request))
+        return result_of(self._engine.transact(execution, request))
 
     async def _query_completed(
         self, token: AnyToken, completion: tasks.QueryTaskCompletion, session: Session
@@ -149,14 +144,16 @@ class Completions:
             return await self._activity_failed(at, tasks.ActivityTaskFailure(token="", failure=failure), session)
         fields = self._attempt(token, session)
         request = req.CompleteActivity(**fields, result=completion.result, encoding=completion.encoding)
-        return _result(self._engine.transact(execution, request))
+        if completion.turn is None:
+            return result_of(self._engine.transact(execution, request))
+        return take_eagerly(self._engine, execution, request, completion.turn, session.worker.build_id)
 
     async def _activity_failed(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTaskFailure, session: Session
     ) -> tasks.CompletionResult:
         execution, token = at
         request = req.FailActivity(**self._attempt(token, session), failure=completion.failure)
-        return _result(self._engine.transact(execution, request))
+        return result_of(self._engine.transact(execution, request))
 
     async def _activity_cancelled(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTaskCancellation, session: Session
@@ -164,7 +161,7 @@ class Completions:
         execution, token = at
         fields = self._attempt(token, session)
         request = req.AcknowledgeCancel(**fields, details=completion.details, encoding=completion.encoding)
-        return _result(self._engine.transact(execution, request))
+        return result_of(self._engine.transact(execution, request))
 
     async def _heartbeat(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityHeartbeat, session: Session
@@ -173,7 +170,7 @@ class Completions:
         fields = self._attempt(token, session)
         request = req.HeartbeatActivity(**fields, details=completion.details, encoding=completion.encoding)
         decision = self._engine.transact(execution, request)
-        refused = _result(decision)
+        refused = result_of(decision)
         return refused if refused.code else tasks.CompletionResult(cancel_requested=bool(decision.answer))
 
     async def _returned(
@@ -182,8 +179,8 @@ class Completions:
         execution, token = at
         if isinstance(token, WorkflowToken):
             execution.sticky_session = ""
-            return _result(self._engine.transact(execution, req.ReturnWorkflowTask(**on_task(token))))
-        return _result(self._engine.transact(execution, req.ReturnActivity(**on_activity(_activity(token)))))
+            return result_of(self._engine.transact(execution, req.ReturnWorkflowTask(**on_task(token))))
+        return result_of(self._engine.transact(execution, req.ReturnActivity(**on_activity(_activity(token)))))
 
     def _attempt(self, token: AnyToken, session: Session) -> dict[str, Any]:
         fields: dict[str, Any] = on_activity(_activity(token))
@@ -215,13 +212,6 @@ class Completions:
         return tuple(found[event_id] for event_id in wanted if event_id in found)
 
 
-def _commands(encoded: Raw) -> list[cmd.AnyCommand]:
-    try:
-        return decode_commands(encoded)
-    except msgspec.DecodeError as error:
-        raise ServiceError(Code.BAD_COMMAND, f"the commands do not fit their types: {error}") from None
-
-
 def _workflow(token: AnyToken) -> WorkflowToken:
     if not isinstance(token, WorkflowToken):
         raise ServiceError(Code.TASK_NOT_FOUND, "this is not the token of a workflow task")
@@ -239,13 +229,6 @@ def _run_of(token: str) -> str:
         return parse(token).run_id
     except ServiceError:
         return ""
-
-
-def _result(decision: Decision) -> tasks.CompletionResult:
-    refused = decision.refused
-    if refused is None:
-        return tasks.CompletionResult()
-    return tasks.CompletionResult(code=refused.code, message=refused.message)
 
 
 def _too_large(size: int, limit: int) -> Failure:

@@ -95,9 +95,13 @@ class ReclaimWorkflowTask(OnTask, frozen=True, kw_only=True):
 
 
 class CompleteWorkflowTask(OnTask, frozen=True, kw_only=True):
-    """A worker's answer. `signals` are the events whose ids a continue-as-new names as unclaimed."""
+    """A worker's answer. `signals` are the events whose ids a continue-as-new names as unclaimed.
+
+    `history_size_bytes` is what an eager turn took for the size of the history.
+    """
 
     commands: list[AnyCommand]
+    history_size_bytes: int | None = None
     force_new_task: bool = False
     new_run_id: str = ""
     signals: tuple[WorkflowExecutionSignaled, ...] = ()

@@ -237,7 +237,9 @@ def _write_scheduled(draft: Draft, task: WorkflowTaskState) -> int:
     return scheduled.event_id
 
 
-def _write_started(draft: Draft, task: WorkflowTaskState, request: req.OnTask) -> tuple[int, int]:
+def _write_started(
+    draft: Draft, task: WorkflowTaskState, request: req.OnTask, told_size: int | None = None
+) -> tuple[int, int]:
     scheduled = task.scheduled_event_id or _write_scheduled(draft, task)
     started = draft.add(
         ev.WorkflowTaskStarted,
@@ -245,7 +247,7 @@ def _write_started(draft: Draft, task: WorkflowTaskState, request: req.OnTask) -
         scheduled_event_id=scheduled,
         identity=request.identity,
         suggest_continue_as_new=suggests_continue_as_new(draft.state, draft.limits),
-        history_size_bytes=draft.state.history_bytes,
+        history_size_bytes=draft.state.history_bytes if told_size is None else told_size,
         build_id=request.build_id,
     )
     return scheduled, started.event_id
@@ -257,7 +259,7 @@ def suggests_continue_as_new(state: ExecutionState, limits: Limits) -> bool:
 
 
 def _write_task(draft: Draft, task: WorkflowTaskState, request: req.CompleteWorkflowTask) -> int:
-    scheduled, started = _write_started(draft, task, request)
+    scheduled, started = _write_started(draft, task, request, request.history_size_bytes)
     completed = draft.add(
         ev.WorkflowTaskCompleted,
         scheduled_event_id=scheduled,
