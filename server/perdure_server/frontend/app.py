@@ -20,6 +20,7 @@ from perdure_server.config import ServerSettings
 from perdure_server.frontend.answers import as_service_error, error_answer, json_answer
 from perdure_server.frontend.channel import Channel
 from perdure_server.frontend.guard import OPEN_PATHS, Guard
+from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations, refusal
 from perdure_server.frontend.port import Api, Health
@@ -44,7 +45,13 @@ class Frontend:
         self._options = options or FrontendOptions()
         self._health = health
         self._settings = settings
-        self._operations = Operations(api, settings.limits)
+        version = VersionAnswer(
+            server_version=self._options.server_version,
+            protocol_version=PROTOCOL_VERSION,
+            protocol_version_min=PROTOCOL_VERSION,
+            server_id=settings.name,
+        )
+        self._operations = Operations(Desk(api, settings.limits, version))
         self._channels: set[Channel] = set()
         self._guard = Guard(settings, self._options.hosts)
         self._document = b""
@@ -56,7 +63,6 @@ class Frontend:
         self.app.router.add_get("/healthz", self._healthz)
         self.app.router.add_get("/readyz", self._readyz)
         self.app.router.add_get("/api/openapi.json", self._openapi)
-        self.app.router.add_get(f"{PREFIX}version", self._version)
         self.app.router.add_get(CHANNEL_PATH, self._channel)
         self.app.router.add_route("*", PREFIX + "{path:.*}", self._serve)
 
@@ -131,6 +137,8 @@ class Frontend:
         """Many requests over one connection."""
         channel = Channel(self._operations, self._settings.limits)
         self._channels.add(channel)
+        if self.draining:
+            channel.drain()
         try:
             return await channel.serve(request)
         finally:
@@ -152,15 +160,6 @@ class Frontend:
     async def _readyz(self, _: web.Request) -> web.Response:
         readiness = self._health.readiness()
         return json_answer(encoder.encode(readiness), 200 if readiness.state == "ready" else 503)
-
-    async def _version(self, _: web.Request) -> web.Response:
-        answer = VersionAnswer(
-            server_version=self._options.server_version,
-            protocol_version=PROTOCOL_VERSION,
-            protocol_version_min=PROTOCOL_VERSION,
-            server_id=self._settings.name,
-        )
-        return json_answer(encoder.encode(answer))
 
     async def _openapi(self, _: web.Request) -> web.Response:
         self._document = self._document or encoder.encode(document(self._options.server_version))

@@ -11,7 +11,15 @@ import asyncio
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from perdure_proto.channel import CANCEL, FRAME_BYTES_MAX, ChannelRequest, decode_requests, encode_answer, frame
+from perdure_proto.channel import (
+    CANCEL,
+    FRAME_BYTES_MAX,
+    NOTHING,
+    ChannelRequest,
+    decode_requests,
+    encode_answer,
+    frame,
+)
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.config import Limits
@@ -27,6 +35,9 @@ REQUESTS_MAX = 10_000
 AT_ONCE_MAX = 16
 """So many requests of a frame begin in one turn of the loop."""
 
+ANSWERS_UNSENT_MAX = 1_000
+"""So many answers may wait for a caller that does not read: then nothing more is taken from it."""
+
 OK = 200
 
 
@@ -36,10 +47,13 @@ class Channel:
     def __init__(self, operations: Operations, limits: Limits) -> None:
         self._operations = operations
         self._body_bytes_max = limits.body_bytes_max
-        self._socket = web.WebSocketResponse(heartbeat=HEARTBEAT_SECONDS, max_msg_size=FRAME_BYTES_MAX, compress=False)
+        self._socket = web.WebSocketResponse(
+            heartbeat=HEARTBEAT_SECONDS, max_msg_size=FRAME_BYTES_MAX + 1, compress=False
+        )
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._answers: list[bytes] = []
         self._ready = asyncio.Event()
+        self._sent = asyncio.Event()
         self._is_draining = False
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
@@ -70,6 +84,9 @@ class Channel:
                 reason = f"the frame does not fit its type: {error}".encode()
                 await self._socket.close(code=WSCloseCode.INVALID_TEXT, message=reason[:120])
                 return
+            while len(self._answers) > ANSWERS_UNSENT_MAX:
+                self._sent.clear()
+                await self._sent.wait()
             for number, request in enumerate(requests, 1):
                 self._begin(request)
                 if number % AT_ONCE_MAX == 0:
@@ -85,12 +102,20 @@ class Channel:
             code = Code.INVALID_ARGUMENT if known is not None else Code.RESOURCE_EXHAUSTED
             self._answer(request.id, ServiceError(code, what))
         else:
-            self._tasks[request.id] = asyncio.get_running_loop().create_task(self._run(request))
+            task = asyncio.get_running_loop().create_task(self._run(request))
+            self._tasks[request.id] = task
+            task.add_done_callback(lambda _: self._ended(request.id))
+
+    def _ended(self, request_id: int) -> None:
+        """A callback and no `finally`: a task that is cancelled before its first step never gets there."""
+        del self._tasks[request_id]
+        if self._is_draining:
+            self._ready.set()
 
     async def _run(self, request: ChannelRequest) -> None:
         try:
             # A copy: a payload that is kept must not keep the whole frame.
-            body = b"" if request.method == "GET" else bytes(request.body)
+            body = b"" if request.method == "GET" or request.body == NOTHING else bytes(request.body)
             if len(body) > self._body_bytes_max:
                 raise body_too_large(self._body_bytes_max)
             endpoint, names, query = self._operations.find(request.method, request.target)
@@ -100,8 +125,6 @@ class Channel:
         else:
             self._answers.append(encode_answer(request.id, OK, answer))
             self._ready.set()
-        finally:
-            del self._tasks[request.id]
 
     def _answer(self, request_id: int, error: ServiceError) -> None:
         self._answers.append(encode_answer(request_id, error.status, encoder.encode(error.body())))
@@ -114,6 +137,7 @@ class Channel:
             if self._answers:
                 answers, self._answers = self._answers, []
                 await self._socket.send_bytes(frame(answers))
+                self._sent.set()
             if self._is_draining and not self._tasks and not self._answers:
                 await self._socket.close(code=WSCloseCode.GOING_AWAY)
                 return

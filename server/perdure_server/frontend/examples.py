@@ -137,4 +137,7 @@ ANSWERS: dict[str, Struct] = {
     "create_namespace": NAMESPACE,
     "describe_namespace": NAMESPACE,
     "list_namespaces": service.ListNamespacesAnswer(namespaces=(NAMESPACE,)),
+    "version": service.VersionAnswer(
+        server_version="0.1.0", protocol_version=1, protocol_version_min=1, server_id="server-1"
+    ),
 }

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from perdure_proto.errors import Code, ServiceError
-from perdure_proto.service import UpdateWorkflowRequest
+from perdure_proto.service import UpdateWorkflowRequest, VersionAnswer
 from perdure_server.config import Limits
 from perdure_server.frontend.call import Call, OutcomeParameters
 from perdure_server.frontend.port import Api, OutcomeWait
@@ -21,10 +21,11 @@ Handler = Callable[["Desk", Call], Awaitable[Struct | None]]
 
 
 class Desk(Struct, frozen=True):
-    """Whom a handler asks, and the bounds it keeps."""
+    """Whom a handler asks, the bounds it keeps, and what the server says of itself."""
 
     api: Api
     limits: Limits
+    version: VersionAnswer
 
 
 def bounded(wait: timedelta, longest: timedelta) -> timedelta:
@@ -117,6 +118,10 @@ def describe_namespace(desk: Desk, call: Call) -> Awaitable[Struct]:
 
 def list_namespaces(desk: Desk, _: Call) -> Awaitable[Struct]:
     return desk.api.list_namespaces()
+
+
+async def version(desk: Desk, _: Call) -> Struct:
+    return desk.version
 
 
 def without_wait(handler: Handler, call: Call) -> tuple[Handler, Call] | None:

@@ -9,7 +9,6 @@ import re
 from typing import Any
 
 from perdure_proto.errors import STATUS, ErrorBody
-from perdure_proto.service import VersionAnswer
 from perdure_server.frontend.examples import ANSWERS, PATH_NAMES, REQUESTS
 from perdure_server.frontend.port import Readiness
 from perdure_server.frontend.routes import PREFIX, ROUTES, Route
@@ -28,7 +27,6 @@ def document(server_version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
         paths.setdefault(PREFIX + route.path, {})[route.method.lower()] = _operation(route, schemas)
-    paths[f"{PREFIX}version"] = {"get": _plain_get("version", "What a client checks first.", schemas.of(VersionAnswer))}
     ready = schemas.of(Readiness)
     paths["/readyz"] = {"get": _plain_get("readyz", "Whether the server can work: 200, or 503 and why not.", ready)}
     paths["/healthz"] = {"get": _plain_get("healthz", "Whether the process is alive.", {"type": "object"})}

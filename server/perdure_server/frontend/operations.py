@@ -17,10 +17,8 @@ from msgspec import Struct
 from perdure_proto.codec import decode_request, encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import UpdateWorkflowRequest
-from perdure_server.config import Limits
 from perdure_server.frontend.call import Call, Parameters, name_of
 from perdure_server.frontend.handlers import Desk, without_wait
-from perdure_server.frontend.port import Api
 from perdure_server.frontend.routes import PREFIX, Endpoint, Nothing, Route, RouteTable
 from perdure_server.store.port import DataRefusedError, StoreUnavailableError
 
@@ -35,10 +33,9 @@ log = structlog.get_logger(__name__)
 class Operations:
     """The API behind every way in. `drain` ends the waiting of long polls."""
 
-    def __init__(self, api: Api, limits: Limits) -> None:
-        self._api = api
-        self._desk = Desk(api, limits)
-        self._id_length_max = limits.id_length_max
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._id_length_max = desk.limits.id_length_max
         self._table = RouteTable()
         self._namespaces: set[str] = set()
         self._waiting: dict[asyncio.Task[Any], bool] = {}
@@ -75,7 +72,7 @@ class Operations:
 
     async def _learn(self, namespace: str) -> None:
         """A namespace that exists goes on existing, so it is asked for once; a missing one raises."""
-        await self._api.describe_namespace(namespace)
+        await self._desk.api.describe_namespace(namespace)
         if len(self._namespaces) >= NAMESPACES_REMEMBERED_MAX:
             self._namespaces.clear()
         self._namespaces.add(namespace)

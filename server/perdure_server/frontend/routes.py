@@ -205,6 +205,14 @@ ROUTES: tuple[Route, ...] = (
         answer=service.ListNamespacesAnswer,
         in_namespace=False,
     ),
+    Route(
+        method="GET",
+        path="version",
+        handler=handlers.version,
+        summary="What a client checks first.",
+        answer=service.VersionAnswer,
+        in_namespace=False,
+    ),
 )
 
 

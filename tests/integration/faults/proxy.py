@@ -1,4 +1,7 @@
-"""A proxy before a server that loses answers: the request arrives and is done, and the caller never hears of it."""
+"""A proxy before a server that loses answers: the request arrives and is done, and the caller never hears of it.
+
+It takes no channels, so everything goes over HTTP; `channel_proxy` has its twin.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,23 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
+
+from perdure_proto.channel import CHANNEL_PATH
 
 CHUNK_BYTES = 2**18
+NO_CHANNEL = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 REQUEST = re.compile(rb"(?:GET|POST) (\S+) HTTP/1.1\r\n")
 
 Loses = Callable[[str, bytes], bool]
 """Whether to lose the answer to a path, by the first bytes of the answer."""
+
+
+class Lossy(Protocol):
+    """What a test sees of a proxy."""
+
+    address: str
+    lost: int
 
 
 class Proxy:
@@ -35,7 +49,7 @@ class Proxy:
             asked = [""]
             try:
                 async with asyncio.TaskGroup() as both:
-                    forth = both.create_task(self._forth(reader, up_writer, asked))
+                    forth = both.create_task(self._forth(reader, up_writer, writer, asked))
                     both.create_task(self._back(up_reader, writer, asked)).add_done_callback(lambda _: forth.cancel())
             finally:
                 for one in (writer, up_writer):
@@ -44,10 +58,15 @@ class Proxy:
                     with contextlib.suppress(OSError):
                         await one.wait_closed()
 
-    async def _forth(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: list[str]) -> None:
+    async def _forth(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, back: asyncio.StreamWriter, asked: list[str]
+    ) -> None:
         while data := await reader.read(CHUNK_BYTES):
             if found := REQUEST.match(data):
                 asked[0] = found[1].decode()
+                if asked[0] == CHANNEL_PATH:
+                    back.write(NO_CHANNEL)
+                    continue
             writer.write(data)
             await writer.drain()
         writer.write_eof()

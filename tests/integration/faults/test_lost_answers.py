@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -12,8 +13,9 @@ import pytest
 from perdure import Client
 from perdure_worker import Worker
 from tests.integration.audit import audit
+from tests.integration.faults.channel_proxy import channel_proxy_to
 from tests.integration.faults.load import Load
-from tests.integration.faults.proxy import Loses, proxy_to
+from tests.integration.faults.proxy import Loses, Lossy, proxy_to
 from tests.integration.model.stack import served
 from tests.integration.store.answer_loss import AnswerLoss
 from tests.postgres import scratch_folder
@@ -23,6 +25,10 @@ pytestmark = pytest.mark.timeout(60)
 
 NO_TIMEOUT = timedelta(seconds=4)
 """Less than the shortest timeout that could mend a loss: a workflow task has 10 s, an activity here 5 s."""
+
+Through = Callable[[int, Loses], AbstractAsyncContextManager[Lossy]]
+
+both_ways = pytest.mark.parametrize("through", [proxy_to, channel_proxy_to], ids=["over HTTP", "over a channel"])
 
 
 def every(nth: int, ending: str, words: bytes = b"") -> Loses:
@@ -45,14 +51,17 @@ def port_of(address: str) -> int:
     return port
 
 
+@both_ways
 @pytest.mark.parametrize(
     "loses",
     [lambda: every(3, "/poll", b'"tasks"'), lambda: every(3, "/respond"), lambda: every(2, "/respond", b'"tasks"')],
     ids=["poll", "respond", "respond with tasks"],
 )
-async def test_a_worker_makes_good_for_lost_answers(database_url: str, loses: Callable[[], Loses]) -> None:
+async def test_a_worker_makes_good_for_lost_answers(
+    database_url: str, loses: Callable[[], Loses], through: Through
+) -> None:
     """What was delivered is delivered again and what was done counts once, before any timeout has to mend it."""
-    async with served(database_url) as address, proxy_to(port_of(address), loses()) as proxy:
+    async with served(database_url) as address, through(port_of(address), loses()) as proxy:
         async with (
             await Client.connect(proxy.address) as cut,
             Worker(cut, workflows=[mixed], activities=[double, treble]),
@@ -69,12 +78,13 @@ async def test_a_worker_makes_good_for_lost_answers(database_url: str, loses: Ca
     await audit(database_url, [mixed])
 
 
+@both_ways
 @pytest.mark.parametrize("ending", ["", "/signal/numbers", "/update/add", "/result"])
-async def test_a_client_repeats_what_was_not_answered(database_url: str, ending: str) -> None:
+async def test_a_client_repeats_what_was_not_answered(database_url: str, ending: str, through: Through) -> None:
     """Starts, signals, updates and waits whose answers are lost are done once."""
     async with (
         served(database_url) as address,
-        proxy_to(port_of(address), every(2, ending)) as proxy,
+        through(port_of(address), every(2, ending)) as proxy,
         await Client.connect(address) as client,
         Worker(client, workflows=[mixed], activities=[double, treble]),
         await Client.connect(proxy.address) as cut,
