@@ -8,13 +8,14 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
+PLOTS := .venv/plots/.ready
 SOURCES := proto sdk worker server tests docs
 
 # pyright comes with the pins; asking whether a newer one exists would need a network.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fmt fmt-check lint types arch tidy bench docs lock clean
+.PHONY: help setup demo test check fmt fmt-check lint types arch tidy bench bench-growth docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,14 @@ tidy: $(READY) ## limits on files, functions and names
 
 bench: $(READY) ## measure (ARGS chooses what)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Only the page has plots. What draws them stays out of the packages of .venv: no pin and no type check knows it.
+bench-growth: $(READY) $(if $(findstring --write,$(ARGS)),$(PLOTS)) ## measure how cost grows (ARGS=--write draws it)
+	@$(BIN)/python -m tests.benchmarks.growth $(ARGS)
+
+$(PLOTS): tests/benchmarks/growth/requirements.txt $(READY)
+	@$(BIN)/python -m pip install --quiet --upgrade --target $(@D) --constraint constraints.txt --requirement $<
+	@touch $@
 
 docs: $(READY) ## write the generated pages of the reference
 	@$(BIN)/python docs/generate.py $(ARGS)

@@ -19,7 +19,7 @@ from perdure_proto.codec import encode_events, join_arrays
 from perdure_proto.errors import ServiceError
 from perdure_proto.tasks import ActivityTask, AnyCompletion, AnyTask, CompletionResult, WorkflowTask
 from perdure_server.engine.execution import Execution
-from perdure_server.engine.tokens import ActivityToken, QueryToken, WorkflowToken, parse
+from perdure_server.engine.tokens import ActivityToken, QueryToken, WorkflowToken, is_activity, parse
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import Deadline
 from perdure_server.history.state import ActivityState, StartedTask, WorkflowTaskState
@@ -63,13 +63,14 @@ class Handout:
 
     def received(self, token: str, session: Session) -> None:
         """Acknowledged: a second later the start of an activity is kept beside the log."""
-        parsed = _known(token)
-        if isinstance(parsed, ActivityToken):
-            loop = asyncio.get_running_loop()
-            due = loop.time() + self._engine.settings.activity_started_after.total_seconds()
-            self._unwritten.append((due, parsed))
-            if self._sweep is None:
-                self._sweep = loop.call_at(due + _ROW_SWEEP_SECONDS, self._write_rows)
+        parsed = _known(token) if is_activity(token) else None
+        if not isinstance(parsed, ActivityToken):
+            return
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._engine.settings.activity_started_after.total_seconds()
+        self._unwritten.append((due, parsed))
+        if self._sweep is None:
+            self._sweep = loop.call_at(due + _ROW_SWEEP_SECONDS, self._write_rows)
 
     def undelivered(self, token: str, session: Session) -> None:
         """Never acknowledged, and nobody will: due again, no attempt counted."""

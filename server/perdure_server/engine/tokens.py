@@ -60,6 +60,11 @@ class QueryToken(Struct, frozen=True):
 AnyToken = WorkflowToken | ActivityToken | QueryToken
 
 
+def is_activity(text: str) -> bool:
+    """Whether it is the token of an activity, if it is one at all."""
+    return text.startswith("a.")
+
+
 def parse(text: str) -> AnyToken:
     """The token that a text spells. Raises `ServiceError` with `TASK_NOT_FOUND` when it is none of ours."""
     parts = text.split(".")

@@ -120,7 +120,8 @@ class Upkeep:
         engine = self._engine
         evict_since = now - engine.settings.evict_after.total_seconds()
         surplus = len(engine.residents.by_run) - engine.settings.cached_executions_max
-        for run_id, since in list(engine.idle.items()):
+        for _ in range(len(engine.idle)):
+            run_id, since = next(iter(engine.idle.items()))
             if since > evict_since and surplus <= 0:
                 break
             surplus -= 1
