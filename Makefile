@@ -15,7 +15,7 @@ SOURCES := proto sdk worker server tests docs
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fmt fmt-check lint types arch tidy bench bench-growth docs lock clean
+.PHONY: help setup demo test check fmt fmt-check lint types arch tidy bench bench-peers bench-growth docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ tidy: $(READY) ## limits on files, functions and names
 
 bench: $(READY) ## measure (ARGS chooses what)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+bench-peers: $(READY) ## measure DBOS and Restate beside perdure (ARGS=--quick: a little of it)
+	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
 
 # Only the page has plots. What draws them stays out of the packages of .venv: no pin and no type check knows it.
 bench-growth: $(READY) $(if $(findstring --write,$(ARGS)),$(PLOTS)) ## measure how cost grows (ARGS=--write draws it)
