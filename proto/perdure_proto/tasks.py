@@ -217,12 +217,13 @@ class EagerTurn(WorkerMessage, frozen=True, kw_only=True):
     """The workflow task to which the end of an activity leads, done already by the worker that has the run cached.
 
     It is taken if the history ended with `last_event_id` before the activity did, so that nothing else can be news.
-    `started_at` and `history_size_bytes` are what the workflow was told in it, and what its WorkflowTaskStarted says.
+    The other fields are what the workflow was told in it, and what its WorkflowTaskStarted says.
     """
 
     last_event_id: int
     started_at: datetime
     history_size_bytes: int
+    suggest_continue_as_new: bool = False
     commands: Raw = EMPTY_LIST
 
 

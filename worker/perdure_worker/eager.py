@@ -46,6 +46,7 @@ class EagerTurns(Struct, frozen=True):
             last_event_id=started_event_id + 2,
             started_at=task.started_time + took,
             history_size_bytes=run.instance.told.history_size_bytes,
+            suggest_continue_as_new=run.instance.told.suggest_continue_as_new,
         )
         outcome = run.instance.go_on(events_of_step(started_event_id, run.awaits, completion, turn))
         if not self._can_leave(run, task, outcome):
@@ -78,9 +79,7 @@ class EagerTurns(Struct, frozen=True):
             return None
         if run.turn is not None or run.local or self.slots.closed:
             return None
-        if run.instance.told.suggest_continue_as_new or task.workflow_type in self.waits_for_local:
-            return None
-        return run
+        return None if task.workflow_type in self.waits_for_local else run
 
     def _can_leave(self, run: CachedRun, task: ActivityTask, outcome: Outcome) -> bool:
         if outcome.failure is None and not outcome.local_activities and not outcome.local_pending:
@@ -122,6 +121,7 @@ def events_of_step(
             event_time=at,
             scheduled_event_id=first + 4,
             history_size_bytes=turn.history_size_bytes,
+            suggest_continue_as_new=turn.suggest_continue_as_new,
         ),
     ]
 

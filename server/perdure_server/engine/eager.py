@@ -38,7 +38,7 @@ def take_eagerly(
     """Ends the activity, and takes the turn if it is the next workflow task. What is staged is one append."""
     commands = _commands_if_next(engine, execution, ended, turn)
     decision = engine.transact(execution, ended, now=None if commands is None else turn.started_at)
-    if commands is None or decision.refused is not None or not _is_due(engine, execution):
+    if commands is None or decision.refused is not None or not _is_due(engine, execution, turn):
         execution.sticky_session = ""
         return result_of(decision)
     taken = engine.transact(execution, _task_request(engine, execution, commands, (ended, turn, build_id)))
@@ -69,15 +69,15 @@ def _commands_if_next(
     return None if reads else commands
 
 
-def _is_due(engine: Engine, execution: Execution) -> bool:
-    """Whether the activity's end made a task due that would have told the worker nothing else."""
+def _is_due(engine: Engine, execution: Execution, turn: EagerTurn) -> bool:
+    """Whether the activity's end made a task due that would have told the workflow what the turn told it."""
     task = execution.state.workflow_task
     return (
         task is not None
         and task.kind == "logged"
         and task.started is None
         and task.scheduled_event_id == execution.state.last_event_id
-        and not suggests_continue_as_new(execution.state, engine.limits)
+        and turn.suggest_continue_as_new == suggests_continue_as_new(execution.state, engine.limits)
     )
 
 

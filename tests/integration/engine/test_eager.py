@@ -97,14 +97,19 @@ async def test_the_time_of_a_turn_lies_in_order(server: OneServer, worker: Worke
     assert STEP[:3] == await not_taken(server, worker, result)
 
 
-async def test_a_long_history_is_told(server: OneServer, worker: Worker) -> None:
-    """A workflow that should continue as new is told so, which an eager turn cannot."""
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_long_history_is_told(server: OneServer, worker: Worker, told: bool) -> None:
+    """A workflow that should continue as new must know it: once it does, its turns are taken again."""
     server.engine.limits = server.engine.transactor._limits = msgspec.structs.replace(
         server.engine.limits, history_events_suggest=5
     )
     task = await paying(server, worker)
-    (result,) = await worker.respond(end(task, PAY_AGAIN))
-    assert STEP[:3] == await not_taken(server, worker, result)
+    (result,) = await worker.respond(end(task, PAY_AGAIN, suggest_continue_as_new=told))
+    if told:
+        started: Any = (await server.history())[8]
+        assert started.suggest_continue_as_new
+    else:
+        assert STEP[:3] == await not_taken(server, worker, result)
 
 
 async def test_a_turn_of_another_activity_is_not_taken(server: OneServer, worker: Worker) -> None:
