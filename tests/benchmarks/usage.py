@@ -71,7 +71,7 @@ def usage_figures(work: str, used: Usage, workflows: int) -> Iterator[Figure]:
     yield Figure(work, "WAL", used.wal_bytes / workflows, "bytes / workflow")
     yield Figure(work, "commits that write", used.ids / workflows, "/ workflow")
     yield Figure(work, "transactions", used.transactions / workflows, "/ workflow")
-    yield Figure(work, "HTTP requests of the client", used.requests / workflows, "/ workflow")
+    yield Figure(work, "requests of the client", used.requests / workflows, "/ workflow")
 
 
 def cpu_seconds(stack: Stack) -> dict[str, float]:
