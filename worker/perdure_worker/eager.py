@@ -12,6 +12,7 @@ else, and it asks for no local activity.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -25,6 +26,11 @@ from perdure_worker.cache import Cache, CachedRun
 from perdure_worker.outcome import Outcome, sole_activity
 from perdure_worker.slots import Slots
 
+SKIPPED_AFTER_REFUSAL: Final = 16
+"""So many activities of a run end as always after a turn that was not taken: each of those costs a replay."""
+
+SKIPPING_MAX: Final = 10_000
+
 
 class EagerTurns(Struct, frozen=True):
     """Lets cached workflows go on with the results of their activities."""
@@ -33,6 +39,8 @@ class EagerTurns(Struct, frozen=True):
     slots: Slots
     waits_for_local: set[str] = msgspec.field(default_factory=set)
     """Types of workflows that asked for a local activity after an activity: they are not tried again."""
+    skipping: dict[str, int] = msgspec.field(default_factory=dict)
+    """By run id: how many more of its activities end as always, for news tend to come to this run in between."""
 
     def extend(
         self, task: ActivityTask, completion: ActivityTaskCompletion, took: timedelta
@@ -62,6 +70,7 @@ class EagerTurns(Struct, frozen=True):
             return
         if result.code is not None or not result.history_size_bytes:
             self.cache.evict(run_id, "its eager turn was not taken")
+            self._skip(run_id)
             return
         run.instance.tell_size(result.history_size_bytes)
         if run.ahead == start_of(turn):
@@ -79,7 +88,20 @@ class EagerTurns(Struct, frozen=True):
             return None
         if run.turn is not None or run.local or self.slots.closed:
             return None
-        return None if task.workflow_type in self.waits_for_local else run
+        return None if task.workflow_type in self.waits_for_local or self._skips(task.run_id) else run
+
+    def _skip(self, run_id: str) -> None:
+        if len(self.skipping) >= SKIPPING_MAX:
+            self.skipping.clear()
+        self.skipping[run_id] = SKIPPED_AFTER_REFUSAL
+
+    def _skips(self, run_id: str) -> bool:
+        left = self.skipping.get(run_id, 0)
+        if left > 1:
+            self.skipping[run_id] = left - 1
+        elif left:
+            del self.skipping[run_id]
+        return left > 0
 
     def _can_leave(self, run: CachedRun, task: ActivityTask, outcome: Outcome) -> bool:
         if outcome.failure is None and not outcome.local_activities and not outcome.local_pending:

@@ -6,12 +6,15 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+import pytest
 from msgspec import Raw
 
 from perdure import activity, workflow
 from perdure_proto.codec import decode_commands
 from perdure_proto.commands import CompleteWorkflowExecution, ScheduleActivityTask
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.events import ActivityTaskScheduled, AnyEvent
 from perdure_proto.tasks import (
     ActivityTask,
     ActivityTaskCompletion,
@@ -22,6 +25,7 @@ from perdure_proto.tasks import (
     QueryTask,
     WorkflowTaskCompletion,
 )
+from perdure_worker import eager
 from tests.unit.worker.histories import after_activity, first_events, turn
 from tests.unit.worker.wired import NOW, activity_task
 from tests.unit.worker.workers import Serving, serving
@@ -40,6 +44,11 @@ async def twice(name: str) -> str:
 
 
 @workflow.defn
+async def thrice(name: str) -> str:
+    return await greet(await greet(await greet(name)))
+
+
+@workflow.defn
 async def at_once(name: str) -> str:
     return "".join(await asyncio.gather(greet(name), greet(name)))
 
@@ -49,7 +58,7 @@ async def then_locally(name: str) -> str:
     return await greet.local(await greet(name))
 
 
-EVERYTHING: dict[str, Any] = {"workflows": [twice, at_once, then_locally], "activities": [greet]}
+EVERYTHING: dict[str, Any] = {"workflows": [twice, thrice, at_once, then_locally], "activities": [greet]}
 AFTER_ONE = after_activity("greet", b'"Hello, Ada!"')
 
 
@@ -63,6 +72,17 @@ async def begin(one: Serving, kind: str = "twice") -> None:
     assert isinstance(await one.next_completion(), WorkflowTaskCompletion)
 
 
+def second_step() -> list[AnyEvent]:
+    """What follows the second turn, as `AFTER_ONE` follows the first."""
+    ids = ("event_id", "scheduled_event_id", "started_event_id", "workflow_task_completed_event_id")
+    moved = [
+        msgspec.structs.replace(event, **{name: getattr(event, name) + 6 for name in ids if hasattr(event, name)})
+        for event in AFTER_ONE
+    ]
+    assert isinstance(moved[1], ActivityTaskScheduled)
+    return [moved[0], msgspec.structs.replace(moved[1], activity_id="2"), *moved[2:]]
+
+
 def turn_of(completion: AnyCompletion) -> EagerTurn:
     assert isinstance(completion, ActivityTaskCompletion)
     assert completion.turn is not None
@@ -74,12 +94,12 @@ async def test_a_result_carries_the_turn_to_which_it_leads() -> None:
     async with serving(**EVERYTHING) as one:
         await begin(one)
         await one.give(task("a"))
-        eager = turn_of(await one.next_completion())
-        (command,) = decode_commands(eager.commands)
+        carried = turn_of(await one.next_completion())
+        (command,) = decode_commands(carried.commands)
         assert isinstance(command, ScheduleActivityTask)
         assert ("2", b'["Hello, Ada!"]') == (command.activity_id, bytes(command.input))
-        assert (5, 0) == (eager.last_event_id, eager.history_size_bytes)
-        assert NOW <= eager.started_at < NOW + timedelta(seconds=5)
+        assert (5, 0) == (carried.last_event_id, carried.history_size_bytes)
+        assert NOW <= carried.started_at < NOW + timedelta(seconds=5)
 
 
 async def test_steps_follow_each_other() -> None:
@@ -89,9 +109,9 @@ async def test_steps_follow_each_other() -> None:
         await one.give(task("a"))
         (await one.service.responds.get()).results(TAKEN)
         await one.give(task("b", 2, b'["Hello, Ada!"]'))
-        eager = turn_of(await one.next_completion())
-        assert (11, 900) == (eager.last_event_id, eager.history_size_bytes)
-        assert [CompleteWorkflowExecution(result=Raw(b'"Hello, Hello, Ada!!"'))] == decode_commands(eager.commands)
+        carried = turn_of(await one.next_completion())
+        assert (11, 900) == (carried.last_event_id, carried.history_size_bytes)
+        assert [CompleteWorkflowExecution(result=Raw(b'"Hello, Hello, Ada!!"'))] == decode_commands(carried.commands)
 
 
 async def test_the_next_activity_says_that_a_turn_was_taken() -> None:
@@ -117,6 +137,26 @@ async def test_a_turn_that_is_not_taken_evicts_the_run() -> None:
         await one.give(turn("t2", AFTER_ONE, workflow_type="twice", previous_started_event_id=3))
         assert isinstance(await one.next_completion(), WorkflowTaskCompletion)
         assert 1 == one.service.histories_read
+
+
+async def test_a_run_to_which_news_come_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn that is not taken costs a replay, so the next activities end as always; then it is tried again."""
+    monkeypatch.setattr(eager, "SKIPPED_AFTER_REFUSAL", 1)
+    first = first_events("thrice", b'["Ada"]')
+    async with serving(**EVERYTHING) as one:
+        await begin(one, "thrice")
+        await one.give(task("a", kind="thrice"))
+        (await one.service.responds.get()).results(CompletionResult())
+        await one.give(turn("t2", [*first, *AFTER_ONE], workflow_type="thrice", previous_started_event_id=3))
+        await one.next_completion()
+        await one.give(task("b", 2, b'["Hello, Ada!"]', kind="thrice"))
+        skipped = await one.next_completion()
+        assert isinstance(skipped, ActivityTaskCompletion)
+        assert skipped.turn is None
+        await one.give(turn("t3", second_step(), workflow_type="thrice", previous_started_event_id=9))
+        await one.next_completion()
+        await one.give(task("c", 3, kind="thrice"))
+        assert 17 == turn_of(await one.next_completion()).last_event_id
 
 
 async def test_a_refused_completion_evicts_the_run() -> None:
