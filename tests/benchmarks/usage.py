@@ -1,4 +1,4 @@
-"""What work costs: CPU seconds and memory of each process, bytes of WAL, transactions, HTTP requests of the client.
+"""What work costs: CPU seconds and memory of each process, bytes of WAL, transactions, requests of the client.
 
 Transaction ids are exact at once: each commit that wrote takes one. `xact_commit` counts those that only read as well,
 but a session tells its share only after a second of work, ten of rest, or at its end; so both are waited for.

@@ -49,7 +49,7 @@ def test_quick_run_measures_and_checks(tmp_path: Path) -> None:
     amounts = {(row["work"], row["name"]): row["median"] for row in report["rows"]}
     assert [] == report["failures"]
     assert {"W1 alone", "W1", "W4"} == {work for work, _ in amounts}
-    assert 2 == amounts["W1", "HTTP requests of the client"]
+    assert 2 == amounts["W1", "requests of the client"]
     for name in ("throughput", "WAL", "commits that write", "transactions", "CPU, without client"):
         assert amounts["W1", name] > 0, name
 
