@@ -51,6 +51,8 @@ class Execution:
         self.touched_at = 0.0
         self.armed_at: datetime | None = None
         self.snapshot_event_id = 0
+        self.may_have_rows = False
+        """Whether rows of `activities` may be kept beside its log."""
         self.durable_buffer = 0
         self.buffer_batch: asyncio.Future[Batch] | None = None
         self.task_ended: asyncio.Future[None] | None = None

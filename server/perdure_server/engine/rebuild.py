@@ -33,6 +33,7 @@ def rebuild(stored: StoredRun, namespace: str) -> Execution:
     execution.chunks = [Chunk(row.first_event_id, row.last_event_id, row.events) for row in stored.rows]
     if stored.wake is not None:
         execution.wake_owed, execution.wake_at = stored.wake.owed, stored.wake.wake_at
+    execution.may_have_rows = bool(stored.activities)
     for row in stored.activities:
         activity = state.activities.get(row.scheduled_event_id)
         if activity is not None:

@@ -150,6 +150,7 @@ class Transactor:
         activity = execution.state.activities.get(scheduled_event_id)
         if activity is None or activity.closing:
             return
+        execution.may_have_rows = True
         self.stage(execution).set_activity(activity_row(execution, activity))
         record(execution.state, rec.RowWritten(scheduled_event_id=scheduled_event_id))
 
@@ -208,7 +209,8 @@ class Transactor:
             new_run_id,
         )
         staged.wake_gone = True
-        staged.clear_activities()
+        if execution.may_have_rows:
+            staged.clear_activities()
         execution.wake_owed, execution.wake_at = False, None
         execution.forget_deadlines()
 
