@@ -19,7 +19,7 @@ from tests.benchmarks.workloads.load import at_once, expect, run_once
 
 HOUR_SECONDS = 3600.0
 ASLEEP_SECONDS_MAX = 120.0
-REST_SECONDS = 2.0
+REST_SECONDS = 5.0
 """Between the work and the look at what rest costs: longer than the server takes to call a workflow idle."""
 
 COUNT_ASLEEP = "select count(*) from history where events::text like '%\"TimerStarted\"%'"
