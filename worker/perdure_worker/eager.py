@@ -25,6 +25,7 @@ from perdure_proto.tasks import ActivityTask, ActivityTaskCompletion, Completion
 from perdure_worker.cache import Cache, CachedRun
 from perdure_worker.outcome import Outcome, sole_activity
 from perdure_worker.slots import Slots
+from perdure_worker.telemetry import EAGER_TURN_FAILED, log
 
 SKIPPED_AFTER_REFUSAL: Final = 16
 """So many activities of a run end as always after a turn that was not taken: each of those costs a replay."""
@@ -49,6 +50,21 @@ class EagerTurns(Struct, frozen=True):
         run = self._waiting_for(task)
         if run is None or run.awaits is None:
             return None
+        try:
+            return self._gone_on(run, run.awaits, task, completion, took)
+        except Exception as error:  # noqa: BLE001 - what breaks the worker's own code must not cost the result
+            log.error(EAGER_TURN_FAILED, workflow_id=task.workflow_id, run_id=task.run_id, exc_info=error)
+            self.cache.evict(task.run_id, "its eager turn failed")
+            return None
+
+    def _gone_on(
+        self,
+        run: CachedRun,
+        awaits: ScheduleActivityTask,
+        task: ActivityTask,
+        completion: ActivityTaskCompletion,
+        took: timedelta,
+    ) -> ActivityTaskCompletion | None:
         started_event_id = run.instance.previous_started_event_id
         turn = EagerTurn(
             last_event_id=started_event_id + 2,
@@ -56,7 +72,7 @@ class EagerTurns(Struct, frozen=True):
             history_size_bytes=run.instance.told.history_size_bytes,
             suggest_continue_as_new=run.instance.told.suggest_continue_as_new,
         )
-        outcome = run.instance.go_on(events_of_step(started_event_id, run.awaits, completion, turn))
+        outcome = run.instance.go_on(events_of_step(started_event_id, awaits, completion, turn))
         if not self._can_leave(run, task, outcome):
             return None
         run.ahead, run.awaits = run.instance.previous_started_event_id, sole_activity(outcome.commands)

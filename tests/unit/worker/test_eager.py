@@ -221,6 +221,19 @@ async def test_a_workflow_that_goes_on_locally_is_left_alone() -> None:
             assert ActivityTaskCompletion(token=f"a{number}", result=Raw(b'"Hello, Ada!"')) == completion
 
 
+async def test_a_defect_in_running_ahead_does_not_cost_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The activity ends as always, and the run is replayed from the log."""
+
+    def fail(*_: object) -> None:
+        raise AttributeError("defect")
+
+    monkeypatch.setattr(eager, "events_of_step", fail)
+    async with serving(**EVERYTHING) as one:
+        await begin(one)
+        await one.give(task("a"))
+        assert ActivityTaskCompletion(token="a", result=Raw(b'"Hello, Ada!"')) == await one.next_completion()
+
+
 async def test_a_turn_that_the_service_cannot_take_is_left_out() -> None:
     """A completion that is refused as a whole is sent again without its turn: the result must not be lost."""
     async with serving(**EVERYTHING) as one:
