@@ -9,6 +9,9 @@ from heapq import heappop, heappush
 
 from perdure_server.engine.execution import Execution
 
+_RINGS_APART_SECONDS = 0.002
+"""Thousands of runs that fell asleep one after the other are looked at together, not one wake-up each."""
+
 
 class Timers:
     """Calls `due(run_id)` when the earliest deadline of a run has come."""
@@ -19,6 +22,7 @@ class Timers:
         self._heap: list[tuple[datetime, str]] = []
         self._handle: asyncio.TimerHandle | None = None
         self._handle_at: datetime | None = None
+        self._rang_at = 0.0
 
     def arm(self, execution: Execution) -> None:
         """Sees to the earliest deadline of a run; one entry stands for all that come later."""
@@ -42,11 +46,13 @@ class Timers:
             self._handle, self._handle_at = None, None
         if self._heap:
             self._handle_at = self._heap[0][0]
-            delay = max(0.0, (self._handle_at - self._now()).total_seconds())
-            self._handle = asyncio.get_running_loop().call_later(delay, self._ring)
+            loop = asyncio.get_running_loop()
+            due = loop.time() + (self._handle_at - self._now()).total_seconds()
+            self._handle = loop.call_at(max(due, self._rang_at + _RINGS_APART_SECONDS), self._ring)
 
     def _ring(self) -> None:
         now = self._now()
+        self._rang_at = asyncio.get_running_loop().time()
         try:
             while self._heap and self._heap[0][0] <= now:
                 self._due(heappop(self._heap)[1])
