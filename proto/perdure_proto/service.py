@@ -13,7 +13,14 @@ from msgspec import Raw, Struct
 
 from perdure_proto.events import AnyEvent
 from perdure_proto.failures import Failure
-from perdure_proto.options import ExecutionStatus, IdConflictPolicy, IdReusePolicy, Priority, RetryPolicy
+from perdure_proto.options import (
+    ExecutionStatus,
+    IdConflictPolicy,
+    IdReusePolicy,
+    ParentClosePolicy,
+    Priority,
+    RetryPolicy,
+)
 from perdure_proto.payload import EMPTY_LIST, NULL
 
 UpdateStage = Literal["ADMITTED", "ACCEPTED", "COMPLETED"]
@@ -184,6 +191,17 @@ class PendingWorkflowTask(Message, frozen=True, kw_only=True):
     note: str = ""
 
 
+class PendingChild(Message, frozen=True, kw_only=True):
+    """A child workflow that has not closed, or whose start is under way."""
+
+    workflow_id: str
+    run_id: str = ""
+    workflow_type: str
+    namespace: str = ""
+    initiated_event_id: int = 0
+    parent_close_policy: ParentClosePolicy = "terminate"
+
+
 class WorkflowExecutionInfo(Message, frozen=True, kw_only=True):
     """One row of a list, and the head of a description."""
 
@@ -213,11 +231,16 @@ class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
     cancel_requested: bool = False
     pending_workflow_task: PendingWorkflowTask | None = None
     pending_activities: tuple[PendingActivity, ...] = ()
+    pending_children: tuple[PendingChild, ...] = ()
+    pending_messages: int = 0
     pending_timers: int = 0
     updates_in_flight: int = 0
     sticky_worker: str = ""
     static_summary: str = ""
     static_details: str = ""
+    parent_namespace: str = ""
+    parent_workflow_id: str = ""
+    parent_run_id: str = ""
 
 
 class HistoryAnswer(Message, frozen=True, kw_only=True):

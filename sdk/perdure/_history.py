@@ -10,7 +10,13 @@ from typing import Any
 from msgspec import Struct
 
 from perdure_proto.events import AnyEvent
-from perdure_proto.service import DescribeWorkflowAnswer, PendingActivity, PendingWorkflowTask, WorkflowExecutionInfo
+from perdure_proto.service import (
+    DescribeWorkflowAnswer,
+    PendingActivity,
+    PendingChild,
+    PendingWorkflowTask,
+    WorkflowExecutionInfo,
+)
 from perdure_proto.temporal_json import history_from_json, history_to_json
 
 
@@ -69,6 +75,10 @@ class WorkflowExecutionDescription(WorkflowExecution, frozen=True, kw_only=True)
 
     pending_workflow_task: PendingWorkflowTask | None
     pending_activities: Sequence[PendingActivity]
+    pending_children: Sequence[PendingChild]
+    parent_id: str
+    """Workflow id of the parent, where it is a child."""
+    parent_run_id: str
     static_summary: str
     static_details: str
     raw: DescribeWorkflowAnswer
@@ -85,6 +95,9 @@ def description_of(answer: DescribeWorkflowAnswer) -> WorkflowExecutionDescripti
         **_fields(answer.execution),
         pending_workflow_task=answer.pending_workflow_task,
         pending_activities=answer.pending_activities,
+        pending_children=answer.pending_children,
+        parent_id=answer.parent_workflow_id,
+        parent_run_id=answer.parent_run_id,
         static_summary=answer.static_summary,
         static_details=answer.static_details,
         raw=answer,

@@ -21,6 +21,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     payload_bytes_max: int = 2 * 1024 * 1024
     body_bytes_max: int = 8 * 1024 * 1024
     pending_activities_max: int = 10_000
+    pending_children_max: int = 10_000
+    pending_messages_max: int = 10_000
     signals_max: int = 10_000
     updates_in_flight_max: int = 100
     id_length_max: int = 255

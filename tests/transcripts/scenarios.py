@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from msgspec import Raw
+
 from perdure_proto import commands as c
 from perdure_proto import events as ev
 from perdure_proto.failures import ApplicationFailure, Failure
@@ -13,7 +15,7 @@ from perdure_proto.options import RetryPolicy
 from perdure_proto.tasks import UpdateDelivery
 from perdure_server.config import Limits
 from perdure_server.history import requests as req
-from tests.runs import NEXT_RUN_ID
+from tests.runs import EPOCH, NEXT_RUN_ID
 from tests.transcripts.script import Script
 
 SECOND = timedelta(seconds=1)
@@ -356,9 +358,12 @@ BAD: dict[str, c.AnyCommand] = {
     "no such timer": c.CancelTimer(timer_id="none"),
     "no such update": c.AcceptUpdate(update_id="none"),
     "update not accepted": c.CompleteUpdate(update_id="none"),
-    "child": c.StartChildWorkflowExecution(workflow_id="c", workflow_type="C"),
-    "external signal": c.SignalExternalWorkflowExecution(workflow_id="c", signal_name="s"),
-    "external cancel": c.RequestCancelExternalWorkflowExecution(workflow_id="c"),
+    "child": c.StartChildWorkflowExecution(workflow_id="c", workflow_type=""),
+    "no time for a child": c.StartChildWorkflowExecution(
+        workflow_id="c", workflow_type="C", workflow_run_timeout=timedelta(0)
+    ),
+    "external signal": c.SignalExternalWorkflowExecution(workflow_id="c", signal_name=""),
+    "external cancel": c.RequestCancelExternalWorkflowExecution(workflow_id=""),
     "attributes": c.UpsertWorkflowSearchAttributes(search_attributes={"a": 1}),
     "memo": c.ModifyWorkflowProperties(upserted_memo={"a": 1}),
 }
@@ -383,4 +388,102 @@ def bad_commands() -> Script:
         script.note("twice")
         script.after(600).ask(req.RetryWorkflowTask())
         script.turn(twice, twice)
+    return script
+
+
+def child(workflow_id: str, **options: Any) -> c.StartChildWorkflowExecution:
+    return c.StartChildWorkflowExecution(workflow_id=workflow_id, workflow_type="Ship", **options)
+
+
+def child_closed(initiated_event_id: int, closed: ev.AnyEvent, first_run_id: str = "child-run") -> req.Request:
+    return req.RecordChildClosed(
+        initiated_event_id=initiated_event_id, run_id="child-run", first_run_id=first_run_id, closed=closed
+    )
+
+
+def closings() -> list[ev.AnyEvent]:
+    """One of each kind of closing event of a child, but for continue-as-new."""
+    at: dict[str, Any] = {"event_id": 9, "event_time": EPOCH}
+    return [
+        ev.WorkflowExecutionCompleted(**at, result=Raw(b'"done"'), workflow_task_completed_event_id=8),
+        ev.WorkflowExecutionFailed(**at, failure=FAILURE, workflow_task_completed_event_id=8),
+        ev.WorkflowExecutionCanceled(**at, workflow_task_completed_event_id=8),
+        ev.WorkflowExecutionTimedOut(**at),
+        ev.WorkflowExecutionTerminated(**at),
+    ]
+
+
+@scenario
+def children() -> Script:
+    script = Script()
+    script.turn(*(child(f"c{number}") for number in range(5)))
+    for event_id, closed in enumerate(closings(), 5):
+        script.ask(req.RecordChildStarted(initiated_event_id=event_id, run_id="child-run"))
+        script.ask(child_closed(event_id, closed))
+    script.note("what comes twice changes nothing")
+    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
+    script.ask(child_closed(5, closings()[0]))
+    return script
+
+
+@scenario
+def child_not_started() -> Script:
+    script = Script()
+    script.turn(child("c1"))
+    script.ask(req.RecordChildStartFailed(initiated_event_id=5, cause="WORKFLOW_ALREADY_EXISTS"))
+    script.ask(req.RecordChildStartFailed(initiated_event_id=5, cause="WORKFLOW_ALREADY_EXISTS"))
+    return script
+
+
+@scenario
+def child_closes_before_its_start_is_known() -> Script:
+    script = Script()
+    script.turn(child("c1"), child("c2"))
+    script.ask(child_closed(5, closings()[0]))
+    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
+    script.note("the same while a task is started: the closing goes last")
+    script.take()
+    script.ask(child_closed(6, closings()[1]))
+    script.ask(child_closed(6, closings()[1]))
+    script.ask(signal("later"))
+    script.answer()
+    return script
+
+
+@scenario
+def another_child_of_that_id() -> Script:
+    script = Script()
+    script.turn(child("c1"))
+    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
+    script.ask(child_closed(5, closings()[0], first_run_id="another-run"))
+    return script
+
+
+@scenario
+def messages_to_others() -> Script:
+    script = Script(Limits(pending_messages_max=4))
+    send = c.SignalExternalWorkflowExecution(workflow_id="other", signal_name="go")
+    stop = c.RequestCancelExternalWorkflowExecution(workflow_id="other")
+    script.turn(send, send, stop, stop)
+    script.ask(req.RecordMessageAnswered(initiated_event_id=5, run_id="other-run"))
+    script.ask(req.RecordMessageAnswered(initiated_event_id=6, cause="EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"))
+    script.take()
+    script.ask(req.RecordMessageAnswered(initiated_event_id=7, run_id="other-run"))
+    script.ask(req.RecordMessageAnswered(initiated_event_id=7, run_id="other-run"))
+    script.ask(req.RecordMessageAnswered(initiated_event_id=8, cause="EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"))
+    script.answer(send)
+    script.note("one more than may be pending")
+    script.turn(send, send, send, send)
+    return script
+
+
+@scenario
+def closes_with_children() -> Script:
+    script = Script()
+    script.turn(child("c1"), child("c2", parent_close_policy="abandon"))
+    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
+    script.turn(c.SignalExternalWorkflowExecution(workflow_id="other", signal_name="bye"), DONE)
+    script.note("it is closed: answers are acknowledgements")
+    script.ask(req.RecordChildStarted(initiated_event_id=6, run_id="child-run"))
+    script.ask(req.RecordMessageAnswered(initiated_event_id=11))
     return script

@@ -58,7 +58,9 @@ def wire_types() -> list[type[Struct]]:
         for made in vars(module).values()
         if isinstance(made, type) and issubclass(made, Struct) and made is not Struct
     }
-    return sorted((one for one in found if not one.__subclasses__()), key=lambda one: (one.__module__, one.__name__))
+    return sorted(
+        (one for one in found if found.isdisjoint(one.__subclasses__())), key=lambda one: (one.__module__, one.__name__)
+    )
 
 
 def decoded_as(type_: type[Struct]) -> Any:

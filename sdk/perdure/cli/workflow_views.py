@@ -20,6 +20,7 @@ from perdure_proto.service import (
     CountWorkflowsAnswer,
     DescribeWorkflowAnswer,
     PendingActivity,
+    PendingChild,
     PendingWorkflowTask,
     WorkflowExecutionInfo,
 )
@@ -109,6 +110,8 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
             ("search attributes", compact(info.search_attributes) if info.search_attributes else ""),
             ("run timeout", format_duration(answer.workflow_run_timeout) if answer.workflow_run_timeout else ""),
             ("cancel requested", "yes" if answer.cancel_requested else ""),
+            ("parent", answer.parent_workflow_id),
+            ("messages under way", str(answer.pending_messages or "")),
             ("pending timers", str(answer.pending_timers or "")),
             ("updates in flight", str(answer.updates_in_flight or "")),
             ("cached by", answer.sticky_worker),
@@ -120,6 +123,9 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
     for activity in answer.pending_activities:
         yield Text(f"\npending activity {activity.activity_type}", style="bold")
         yield _activity(activity)
+    for child in answer.pending_children:
+        yield Text(f"\npending child {child.workflow_type}", style="bold")
+        yield _child(child)
 
 
 def _workflow_task(task: PendingWorkflowTask) -> Table:
@@ -133,6 +139,17 @@ def _workflow_task(task: PendingWorkflowTask) -> Table:
             ("  next attempt", instant(task.next_attempt_time)),
             ("  last failure", Text(" ".join(filter(None, (task.last_failure_cause, why))), style="red")),
             ("  note", Text(task.note, style="yellow")),
+        ]
+    )
+
+
+def _child(child: PendingChild) -> Table:
+    return fields(
+        [
+            ("  id", child.workflow_id),
+            ("  run", child.run_id or "starting"),
+            ("  namespace", child.namespace),
+            ("  if the parent closes", child.parent_close_policy),
         ]
     )
 

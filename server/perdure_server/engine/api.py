@@ -13,7 +13,9 @@ from perdure_server.engine.committer import Committer
 from perdure_server.engine.completions import Completions
 from perdure_server.engine.engine import Engine
 from perdure_server.engine.handout import Handout
+from perdure_server.engine.inbox import Inbox
 from perdure_server.engine.messages import Messages
+from perdure_server.engine.outbox import Outbox
 from perdure_server.engine.queries import Queries
 from perdure_server.engine.reads import Reads
 from perdure_server.engine.starts import Starts
@@ -36,12 +38,15 @@ class EngineApi:
         self._messages = Messages(self.engine)
         self._queries = queries
         self._reads = Reads(self.engine)
+        inbox = Inbox(self.engine, self._starts, self._messages)
+        self.engine.outbox = Outbox(self.engine, inbox)
 
     async def close(self) -> None:
         """Ends what waits; nothing is handed out any more."""
         await self.matching.close()
         self.handout.stop()
         self.engine.timers.stop()
+        self.engine.outbox.stop()
         self.engine.abandon()
 
     async def start_workflow(

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -34,9 +35,13 @@ from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.evolve import begin
+from perdure_server.history.outbox import farewell, outbox
 from perdure_server.matching.port import TaskRef
 from perdure_server.matching.service import Matching
 from perdure_server.store.port import Parked, RunKey, Store
+
+if TYPE_CHECKING:
+    from perdure_server.engine.outbox import Outbox
 
 log = structlog.get_logger()
 
@@ -58,6 +63,7 @@ class Engine:
         self.transactor = Transactor(committer, self, settings, limits)
         self.timers = Timers(self.now, self._due)
         self.matching: Matching
+        self.outbox: Outbox
         self.touched: dict[str, float] = {}
         """Runs that changed since the last sweep."""
         self.idle: dict[str, float] = {}
@@ -109,6 +115,10 @@ class Engine:
                 self._push_cancel(execution, effect)
             case dec.UpdateRejected():
                 self._reject_update(execution, effect)
+            case dec.Deliver():
+                self.outbox.offer(execution, outbox(execution.state, effect.event_ids))
+            case dec.TakeLeave():
+                self.outbox.offer(execution, farewell(execution.state))
 
     def announce(self, execution: Execution, events: Sequence[ev.AnyEvent]) -> None:
         """Tells those who wait what is durable now."""
@@ -256,9 +266,12 @@ class Engine:
             execution.add_deadline(deadline)
         self.touched[execution.run_id] = time.monotonic()
         if not state.is_open:
+            if execution.wake_owed:
+                self.outbox.offer(execution, farewell(state))
             return
         if state.buffer:
             self.transact(execution, req.FlushBuffer())
+        self.outbox.offer(execution, outbox(state))
         self._expect_workers(execution)
         self.timers.arm(execution)
         if 0 not in execution.parked and (state.workflow_task is None or state.workflow_task.not_before is None):

@@ -12,6 +12,7 @@ from perdure_proto.events import AnyEvent
 from perdure_proto.service import UpdateWorkflowAnswer
 from perdure_server.engine.batch import Batch
 from perdure_server.history.deadlines import Deadline
+from perdure_server.history.outbox import DeliveryKey
 from perdure_server.history.state import ExecutionState
 from perdure_server.matching.port import TaskKind
 from perdure_server.store.port import RunKey
@@ -53,6 +54,8 @@ class Execution:
         self.snapshot_event_id = 0
         self.may_have_rows = False
         """Whether rows of `activities` may be kept beside its log."""
+        self.owing: set[DeliveryKey] = set()
+        """Deliveries to other executions that are under way."""
         self.durable_buffer = 0
         self.buffer_batch: asyncio.Future[Batch] | None = None
         self.task_ended: asyncio.Future[None] | None = None
@@ -114,7 +117,8 @@ class Execution:
 
     def is_busy(self) -> bool:
         """Whether the run is needed in memory: it changes, or somebody waits for it."""
-        return bool(self.is_changing() or self.result_waiters or self.event_waiters or self.update_waiters)
+        waits = self.result_waiters or self.event_waiters or self.update_waiters
+        return bool(waits or self.owing or self.is_changing())
 
 
 def wake_all(waiters: list[asyncio.Future[None]]) -> None:

@@ -44,7 +44,7 @@ class Messages:
         limits = self._engine.limits
         check_id("signal name", name, limits)
         check_arguments(request.input, request.kwargs, limits)
-        execution = await self._not_held(namespace, workflow_id, request.run_id)
+        execution = await self.not_held(namespace, workflow_id, request.run_id)
         if execution.is_lost:
             raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
         signal = req.SignalExecution(
@@ -124,7 +124,7 @@ class Messages:
         await self._engine.acknowledged(execution)
         return svc.Acknowledged(run_id=execution.run_id)
 
-    async def _not_held(self, namespace: str, workflow_id: str, run_id: str) -> Execution:
+    async def not_held(self, namespace: str, workflow_id: str, run_id: str) -> Execution:
         """Law: after two refused closings in a row, new signals wait for the end of the task, unacknowledged.
 
         Who waited looks again: the task may have continued the workflow as new, and the signal is for the next run.

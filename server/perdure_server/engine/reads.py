@@ -17,7 +17,7 @@ from perdure_proto.failures import CanceledFailure, Failure, TerminatedFailure, 
 from perdure_server.engine.checks import check_id
 from perdure_server.engine.execution import Execution
 from perdure_server.history.retry import DEFAULT_POLICY
-from perdure_server.history.state import ActivityState
+from perdure_server.history.state import ActivityState, ChildState
 from perdure_server.history.transitions.activity import deadline
 from perdure_server.matching.port import TaskKind
 from perdure_server.store.port import STATUS_NAMES, ExecutionRow, HistoryRow, NamespaceRow
@@ -89,11 +89,16 @@ class Reads:
             cancel_requested=state.cancel_requested,
             pending_workflow_task=self._pending_task(execution),
             pending_activities=tuple(self._pending_activity(execution, each) for each in state.activities.values()),
+            pending_children=tuple(map(_pending_child, state.children.values())) if state.is_open else (),
+            pending_messages=len(state.messages) if state.is_open else 0,
             pending_timers=len(state.timers),
             updates_in_flight=len(state.admitted) + state.updates_open,
             sticky_worker=self._sticky_worker(execution),
             static_summary=started.static_summary,
             static_details=started.static_details,
+            parent_namespace=started.parent_workflow_namespace,
+            parent_workflow_id=started.parent_workflow_id,
+            parent_run_id=started.parent_run_id,
         )
 
     async def list_workflows(self, namespace: str, query: str, limit: int, cursor: str) -> svc.ListWorkflowsAnswer:
@@ -289,4 +294,15 @@ def _row_info(row: ExecutionRow) -> svc.WorkflowExecutionInfo:
 def _namespace_info(row: NamespaceRow) -> svc.NamespaceInfo:
     return svc.NamespaceInfo(
         name=row.name, description=row.description, retention=row.retention, created_at=row.created_at
+    )
+
+
+def _pending_child(child: ChildState) -> svc.PendingChild:
+    return svc.PendingChild(
+        workflow_id=child.initiated.workflow_id,
+        run_id=child.run_id,
+        workflow_type=child.initiated.workflow_type,
+        namespace=child.initiated.namespace,
+        initiated_event_id=child.initiated.event_id,
+        parent_close_policy=child.initiated.parent_close_policy,
     )

@@ -94,6 +94,8 @@ class Residents:
         """A loaded run becomes resident, unless it is already."""
         known = self.by_run.get(stored.key.run_id)
         if known is not None:
+            if is_current:
+                self.current[known.workflow] = known
             return known
         execution = rebuild(stored, self.name_of(stored.namespace_id))
         self.add(execution, is_current=is_current)

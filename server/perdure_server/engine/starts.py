@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from perdure_proto import events as ev
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
@@ -52,6 +54,15 @@ def stage_first_events(engine: Engine, execution: Execution, events: list[ev.Any
     effects = [] if started.first_workflow_task_backoff else [OfferWorkflowTask()]
     execution.wake_owed = False
     engine.transactor.apply(execution, Decision(events, effects=effects))
+
+
+class ChildStartRequest(StartWorkflowRequest, frozen=True, kw_only=True):
+    """The start of a child: whose it is, and the event with which its parent asked for it."""
+
+    parent_namespace: str
+    parent_workflow_id: str
+    parent_run_id: str
+    parent_initiated_event_id: int
 
 
 class Starts:
@@ -172,11 +183,11 @@ class Starts:
 def started_event(
     workflow_id: str, run_id: str, request: StartWorkflowRequest, engine: Engine
 ) -> ev.WorkflowExecutionStarted:
-    """The first event of a run that a client starts."""
+    """The first event of a run that a client or a parent starts."""
     now = engine.now()
     execution_timeout = request.workflow_execution_timeout
     task_timeout = request.workflow_task_timeout or engine.limits.workflow_task_timeout
-    return ev.WorkflowExecutionStarted(
+    started = ev.WorkflowExecutionStarted(
         event_id=1,
         event_time=now,
         workflow_id=workflow_id,
@@ -200,4 +211,13 @@ def started_event(
         priority=request.priority,
         static_summary=request.static_summary,
         static_details=request.static_details,
+    )
+    if not isinstance(request, ChildStartRequest):
+        return started
+    return structs.replace(
+        started,
+        parent_workflow_namespace=request.parent_namespace,
+        parent_workflow_id=request.parent_workflow_id,
+        parent_run_id=request.parent_run_id,
+        parent_initiated_event_id=request.parent_initiated_event_id,
     )

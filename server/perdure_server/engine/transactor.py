@@ -24,13 +24,14 @@ from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import DEADLINES_OF, Deadline, activity_deadlines
 from perdure_server.history.decide import decide
-from perdure_server.history.decision import Decision, Effect, Moment, NewRun, OfferActivity, OfferWorkflowTask
+from perdure_server.history.decision import Decision, Deliver, Effect, Moment, NewRun, OfferActivity, OfferWorkflowTask
 from perdure_server.history.evolve import evolve, record
+from perdure_server.history.outbox import farewell
 from perdure_server.store.port import STATUS_NUMBERS, BufferedEvent, RunChange
 
 _PERSISTED = (rec.AttemptFailed, rec.AttemptHeartbeat)
 _OF_ATTEMPTS = (rec.AttemptStarted, rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptReturned)
-_OFFERS = (OfferWorkflowTask, OfferActivity)
+_OFFERS = (OfferWorkflowTask, OfferActivity, Deliver)
 _ON_ACTIVITIES = frozenset(
     {
         ev.ActivityTaskCompleted,
@@ -208,10 +209,13 @@ class Transactor:
             state.last_event_id,
             new_run_id,
         )
-        staged.wake_gone = True
         if execution.may_have_rows:
             staged.clear_activities()
-        execution.wake_owed, execution.wake_at = False, None
+        execution.wake_owed, execution.wake_at = any(farewell(state)), None
+        if execution.wake_owed:
+            staged.set_wake(None, owed=True)
+        else:
+            staged.wake_gone = True
         execution.forget_deadlines()
 
     def _record(self, execution: Execution, fact: rec.AnyRecord) -> None:

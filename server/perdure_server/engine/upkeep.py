@@ -19,7 +19,7 @@ from perdure_server.engine.execution import Execution
 from perdure_server.engine.rebuild import take_snapshot
 from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.state import STATE_VERSION
-from perdure_server.store.port import RunKey, StoreUnavailableError, WakeRow
+from perdure_server.store.port import STATUS_NUMBERS, RunKey, StoreUnavailableError, WakeRow
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
@@ -137,7 +137,7 @@ class Upkeep:
         engine = self._engine
         keys = [RunKey(row.shard_id, row.run_id) for row in page if row.run_id not in engine.residents.by_run]
         for stored in await engine.store.load_runs(keys, STATE_VERSION) if keys else []:
-            engine.residents.install(stored, is_current=True)
+            engine.residents.install(stored, is_current=stored.status == STATUS_NUMBERS["RUNNING"])
 
     def _forget_closed(self, execution: Execution) -> None:
         if not execution.is_busy():
@@ -162,6 +162,8 @@ class Upkeep:
     def _is_owed(self, execution: Execution) -> bool:
         state = execution.state
         task = state.workflow_task
+        if execution.owing:
+            return True
         if task is not None and task.not_before is None and 0 not in execution.parked:
             return True
         # A running attempt counts: a new owner must know of it, or it would not miss the worker.

@@ -8,7 +8,7 @@ from typing import Any
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Decision, Moment
 from perdure_server.history.state import ExecutionState
-from perdure_server.history.transitions import activity, execution, timer, update, workflow_task
+from perdure_server.history.transitions import across, activity, execution, timer, update, workflow_task
 
 Decider = Callable[[ExecutionState, Any, Moment], Decision]
 
@@ -43,5 +43,9 @@ DECISIONS: dict[type[req.Request], Decider] = {
     req.RetryActivity: activity.retry,
     req.TimeOutActivity: activity.time_out,
     req.FireTimer: timer.fire,
+    req.RecordChildStarted: across.child_started,
+    req.RecordChildStartFailed: across.child_start_failed,
+    req.RecordChildClosed: across.child_closed,
+    req.RecordMessageAnswered: across.message_answered,
 }
 """Who decides what."""

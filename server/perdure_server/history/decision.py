@@ -56,7 +56,17 @@ class UpdateRejected(Struct, frozen=True):
     failure: Failure
 
 
-Effect = OfferWorkflowTask | OfferActivity | PushCancel | UpdateRejected
+class Deliver(Struct, frozen=True):
+    """Tell other executions what these Initiated events ask of them."""
+
+    event_ids: list[int]
+
+
+class TakeLeave(Struct, frozen=True):
+    """The run is closed: tell its children and its parent, and deliver what is still owed."""
+
+
+Effect = OfferWorkflowTask | OfferActivity | PushCancel | UpdateRejected | Deliver | TakeLeave
 
 
 class NewRun(Struct, frozen=True):
@@ -93,6 +103,7 @@ class Draft:
         self.events: list[ev.AnyEvent] = []
         self.records: list[AnyRecord] = []
         self.effects: list[Effect] = []
+        self.initiated: list[int] = []
         self.has_task = state.workflow_task is not None
         self._next_id = state.last_event_id + 1
         self._time = max(now, state.last_event_time)
@@ -116,6 +127,12 @@ class Draft:
         self.events.append(placed)
         self._next_id += 1
         return placed
+
+    def deliver(self, event_id: int) -> None:
+        """What an Initiated event asks leaves after the commit."""
+        if not self.initiated:
+            self.effects.append(Deliver(self.initiated))
+        self.initiated.append(event_id)
 
     def _place(self, at: datetime | None) -> datetime:
         last = self.events[-1].event_time if self.events else self.state.last_event_time

@@ -12,10 +12,13 @@ from typing import Any
 from perdure_proto import events as ev
 from perdure_proto.options import ExecutionStatus
 from perdure_server.history import records as rec
+from perdure_server.history.kinds import ANSWERS_CHILD_START, ANSWERS_MESSAGE, CLOSES_ACTIVITY, CLOSES_CHILD
 from perdure_server.history.state import (
     ActivityState,
     AdmittedUpdate,
+    ChildState,
     ExecutionState,
+    MessageState,
     TimerState,
     UpdateState,
     WorkflowTaskState,
@@ -111,6 +114,29 @@ def _timer_ended(state: ExecutionState, event: ev.TimerFired | ev.TimerCanceled)
     state.timers.pop(event.timer_id, None)
 
 
+def _child_initiated(state: ExecutionState, event: ev.StartChildWorkflowExecutionInitiated) -> None:
+    state.children[event.event_id] = ChildState(event)
+
+
+def _child_started(state: ExecutionState, event: ev.ChildWorkflowExecutionStarted) -> None:
+    child = state.children[event.initiated_event_id]
+    child.answered = True
+    child.started_event_id = event.event_id
+    child.run_id = event.run_id
+
+
+def _child_ended(state: ExecutionState, event: Any) -> None:
+    state.children.pop(event.initiated_event_id)
+
+
+def _message_initiated(state: ExecutionState, event: Any) -> None:
+    state.messages[event.event_id] = MessageState(event)
+
+
+def _message_answered(state: ExecutionState, event: Any) -> None:
+    state.messages.pop(event.initiated_event_id)
+
+
 def _cancel_requested(state: ExecutionState, event: ev.WorkflowExecutionCancelRequested) -> None:
     state.cancel_requested = True
     _remember(state, event.request_id, event)
@@ -139,6 +165,8 @@ def _update_completed(state: ExecutionState, event: ev.WorkflowExecutionUpdateCo
 
 
 def _closes_as(status: ExecutionStatus) -> Applier:
+    """Children and messages stay: what is owed to them outlasts the run."""
+
     def apply(state: ExecutionState, event: ev.AnyEvent) -> None:
         state.status = status
         state.closed = event
@@ -166,6 +194,20 @@ EVENTS: dict[type[ev.Event], Applier] = {
     ev.TimerStarted: _timer_started,
     ev.TimerFired: _timer_ended,
     ev.TimerCanceled: _timer_ended,
+    ev.StartChildWorkflowExecutionInitiated: _child_initiated,
+    ev.StartChildWorkflowExecutionFailed: _child_ended,
+    ev.ChildWorkflowExecutionStarted: _child_started,
+    ev.ChildWorkflowExecutionCompleted: _child_ended,
+    ev.ChildWorkflowExecutionFailed: _child_ended,
+    ev.ChildWorkflowExecutionCanceled: _child_ended,
+    ev.ChildWorkflowExecutionTimedOut: _child_ended,
+    ev.ChildWorkflowExecutionTerminated: _child_ended,
+    ev.SignalExternalWorkflowExecutionInitiated: _message_initiated,
+    ev.SignalExternalWorkflowExecutionFailed: _message_answered,
+    ev.ExternalWorkflowExecutionSignaled: _message_answered,
+    ev.RequestCancelExternalWorkflowExecutionInitiated: _message_initiated,
+    ev.RequestCancelExternalWorkflowExecutionFailed: _message_answered,
+    ev.ExternalWorkflowExecutionCancelRequested: _message_answered,
     ev.WorkflowExecutionCancelRequested: _cancel_requested,
     ev.WorkflowExecutionSignaled: _signaled,
     ev.WorkflowExecutionUpdateAccepted: _update_accepted,
@@ -269,21 +311,21 @@ def _dropped(state: ExecutionState, fact: rec.UpdateDropped) -> None:
     state.admitted.pop(fact.update_id, None)
 
 
-_CLOSES_ACTIVITY = (
-    ev.ActivityTaskCompleted,
-    ev.ActivityTaskFailed,
-    ev.ActivityTaskTimedOut,
-    ev.ActivityTaskCanceled,
-)
-
-
 def _buffered(state: ExecutionState, fact: rec.EventBuffered) -> None:
     event = fact.event
     state.buffer.append(event)
-    if isinstance(event, _CLOSES_ACTIVITY):
+    if isinstance(event, CLOSES_ACTIVITY):
         state.activities[event.scheduled_event_id].closing = True
     elif isinstance(event, ev.TimerFired):
         state.timers.pop(event.timer_id, None)
+    elif isinstance(event, ANSWERS_CHILD_START):
+        child = state.children[event.initiated_event_id]
+        child.answered = True
+        child.run_id = getattr(event, "run_id", "")
+    elif isinstance(event, CLOSES_CHILD):
+        state.children[event.initiated_event_id].closing = True
+    elif isinstance(event, ANSWERS_MESSAGE):
+        state.messages[event.initiated_event_id].answered = True
     elif isinstance(event, ev.WorkflowExecutionSignaled | ev.WorkflowExecutionCancelRequested):
         _remember(state, event.request_id, event)
 

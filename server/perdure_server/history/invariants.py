@@ -17,16 +17,12 @@ from msgspec import Struct
 
 from perdure_proto import events as ev
 from perdure_proto.codec import encoder
+from perdure_server.history.kinds import ANSWERS_MESSAGE, CLOSES_ACTIVITY, CLOSES_CHILD
 from perdure_server.history.state import ActivityState, ExecutionState
 
 History = Sequence[ev.AnyEvent]
 
-_CLOSES_ACTIVITY = (
-    ev.ActivityTaskCompleted,
-    ev.ActivityTaskFailed,
-    ev.ActivityTaskTimedOut,
-    ev.ActivityTaskCanceled,
-)
+_ASKS = (ev.SignalExternalWorkflowExecutionInitiated, ev.RequestCancelExternalWorkflowExecutionInitiated)
 _ENDS_TASK = (ev.WorkflowTaskCompleted, ev.WorkflowTaskFailed, ev.WorkflowTaskTimedOut)
 
 
@@ -111,7 +107,7 @@ def _activities(history: History) -> Found:
                 yield event.event_id, f"activity {event.scheduled_event_id} is not pending"
             if isinstance(event, ev.ActivityTaskStarted):
                 started[event.scheduled_event_id] = event.event_id
-        elif isinstance(event, _CLOSES_ACTIVITY):
+        elif isinstance(event, CLOSES_ACTIVITY):
             if pending.pop(event.scheduled_event_id, None) is None:
                 yield event.event_id, f"activity {event.scheduled_event_id} is not pending"
             began = started.pop(event.scheduled_event_id, 0)
@@ -133,6 +129,37 @@ def _timers(history: History) -> Found:
                 yield event.event_id, f"timer {event.timer_id!r} of event {event.started_event_id} is not running"
             if isinstance(event, ev.TimerFired) and event.event_time < fire_at:
                 yield event.event_id, f"timer {event.timer_id!r} fired before {fire_at}"
+
+
+def _children(history: History) -> Found:
+    """A child is started once or not at all, and closes once, after it was started."""
+    wanted: dict[int, int] = {}
+    for event in history:
+        if isinstance(event, ev.StartChildWorkflowExecutionInitiated):
+            wanted[event.event_id] = 0
+        elif isinstance(event, ev.ChildWorkflowExecutionStarted):
+            if wanted.get(event.initiated_event_id) != 0:
+                yield event.event_id, f"child {event.initiated_event_id} is not waiting to start"
+            wanted[event.initiated_event_id] = event.event_id
+        elif isinstance(event, ev.StartChildWorkflowExecutionFailed):
+            if wanted.pop(event.initiated_event_id, -1) != 0:
+                yield event.event_id, f"child {event.initiated_event_id} is not waiting to start"
+        elif isinstance(event, CLOSES_CHILD):
+            began = wanted.pop(event.initiated_event_id, 0)
+            if not began or event.started_event_id != began:
+                yield event.event_id, f"says it was started by event {event.started_event_id}, the log says {began}"
+
+
+def _messages(history: History) -> Found:
+    """A message to another execution has one answer."""
+    open_: set[int] = set()
+    for event in history:
+        if isinstance(event, _ASKS):
+            open_.add(event.event_id)
+        elif isinstance(event, ANSWERS_MESSAGE):
+            if event.initiated_event_id not in open_:
+                yield event.event_id, f"message {event.initiated_event_id} is not waiting for an answer"
+            open_.discard(event.initiated_event_id)
 
 
 def _updates(history: History) -> Found:
@@ -203,6 +230,8 @@ CHECKS: dict[str, Callable[[History], Found]] = {
     "one workflow task at a time": _workflow_tasks,
     "an activity closes once, after it was scheduled": _activities,
     "a timer ends once and never early": _timers,
+    "a child starts and closes once": _children,
+    "a message to another execution is answered once": _messages,
     "an update is accepted, then completed, once": _updates,
     "causes are earlier events of the right type": _causes,
     "a request is recorded once": _requests,

@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from perdure_proto.commands import AnyCommand
-from perdure_proto.events import WorkflowExecutionSignaled, WorkflowTaskFailedCause
+from perdure_proto.events import AnyEvent, WorkflowExecutionSignaled, WorkflowTaskFailedCause
 from perdure_proto.failures import Failure, TimeoutType
 from perdure_proto.payload import EMPTY_LIST, NULL
 from perdure_proto.tasks import UpdateDelivery
@@ -31,6 +31,8 @@ class SignalExecution(Request, frozen=True, kw_only=True):
     identity: str = ""
     request_id: str = ""
     header: dict[str, Any] = {}
+    external_workflow_id: str = ""
+    external_run_id: str = ""
 
 
 class CancelExecution(Request, frozen=True, kw_only=True):
@@ -39,6 +41,9 @@ class CancelExecution(Request, frozen=True, kw_only=True):
     reason: str = ""
     identity: str = ""
     request_id: str = ""
+    external_initiated_event_id: int = 0
+    external_workflow_id: str = ""
+    external_run_id: str = ""
 
 
 class TerminateExecution(Request, frozen=True, kw_only=True):
@@ -195,6 +200,37 @@ class FireTimer(Request, frozen=True, kw_only=True):
 
     timer_id: str
     started_event_id: int
+
+
+class RecordChildStarted(Request, frozen=True, kw_only=True):
+    """A child runs."""
+
+    initiated_event_id: int
+    run_id: str
+
+
+class RecordChildStartFailed(Request, frozen=True, kw_only=True):
+    """A child cannot be started; `cause` says why."""
+
+    initiated_event_id: int
+    cause: str
+
+
+class RecordChildClosed(Request, frozen=True, kw_only=True):
+    """The last run of a child ended with `closed`. Its first run tells it from another child of that id."""
+
+    initiated_event_id: int
+    run_id: str
+    first_run_id: str
+    closed: AnyEvent
+
+
+class RecordMessageAnswered(Request, frozen=True, kw_only=True):
+    """Another execution has a signal or cancel request of this run, or cannot have it (`cause`)."""
+
+    initiated_event_id: int
+    run_id: str = ""
+    cause: str = ""
 
 
 class TimeOutExecution(Request, frozen=True, kw_only=True):

@@ -11,13 +11,20 @@ from typing import Literal
 
 from msgspec import Raw, Struct, field
 
-from perdure_proto.events import ActivityTaskScheduled, AnyEvent, WorkflowExecutionStarted
+from perdure_proto.events import (
+    ActivityTaskScheduled,
+    AnyEvent,
+    RequestCancelExternalWorkflowExecutionInitiated,
+    SignalExternalWorkflowExecutionInitiated,
+    StartChildWorkflowExecutionInitiated,
+    WorkflowExecutionStarted,
+)
 from perdure_proto.failures import Failure
 from perdure_proto.options import ExecutionStatus
 from perdure_proto.payload import NULL
 from perdure_proto.tasks import UpdateDelivery
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Version of `evolve`: a snapshot made by another one is ignored."""
 
 
@@ -50,6 +57,27 @@ class TimerState(Struct, frozen=True):
     timer_id: str
     started_event_id: int
     fire_at: datetime
+
+
+class ChildState(Struct):
+    """A child that has not closed. Once its parent is closed it stays here, for the policy of its close."""
+
+    initiated: StartChildWorkflowExecutionInitiated
+    started_event_id: int = 0
+    run_id: str = ""
+    """Its first run, known once it has started."""
+    answered: bool = False
+    """Whether its start was answered, if only in the buffer."""
+    closing: bool = False
+    """Whether its closing event is in the buffer."""
+
+
+class MessageState(Struct):
+    """A signal or a cancel request for another execution that has no answer in the log."""
+
+    initiated: SignalExternalWorkflowExecutionInitiated | RequestCancelExternalWorkflowExecutionInitiated
+    answered: bool = False
+    """Whether its answer is in the buffer."""
 
 
 class StartedTask(Struct, frozen=True, kw_only=True):
@@ -112,6 +140,9 @@ class ExecutionState(Struct, kw_only=True):
     activities: dict[int, ActivityState] = field(default_factory=dict)
     activity_ids: dict[str, int] = field(default_factory=dict)
     timers: dict[str, TimerState] = field(default_factory=dict)
+    children: dict[int, ChildState] = field(default_factory=dict)
+    messages: dict[int, MessageState] = field(default_factory=dict)
+    """To other executions, by their Initiated event."""
     workflow_task: WorkflowTaskState | None = None
     previous_started_event_id: int = 0
     cancel_requested: bool = False

@@ -1,7 +1,7 @@
 """What comes from outside a workflow task: written at once, or buffered while a task is started.
 
 Law: while a workflow task is started nothing else is written, so that the ids of its events stay true; on the flush,
-events that close an activity go after the others.
+events that close an activity or a child go after the others.
 """
 
 from __future__ import annotations
@@ -12,13 +12,7 @@ from typing import Any
 from perdure_proto import events as ev
 from perdure_server.history import records as rec
 from perdure_server.history.decision import Draft, OfferWorkflowTask
-
-CLOSES_ACTIVITY = (
-    ev.ActivityTaskCompleted,
-    ev.ActivityTaskFailed,
-    ev.ActivityTaskTimedOut,
-    ev.ActivityTaskCanceled,
-)
+from perdure_server.history.kinds import CLOSES_ACTIVITY, CLOSES_CHILD
 
 
 def arrive(draft: Draft, kind: type[ev.Event], **attributes: Any) -> None:
@@ -65,26 +59,34 @@ def schedule_task(draft: Draft, attempt: int = 1) -> None:
 
 
 def flush(draft: Draft, cancelled_timers: Collection[str] = ()) -> bool:
-    """Writes what was buffered, in order of arrival, closing events of activities last. Says whether that was news."""
+    """Writes what was buffered, in order of arrival, what closes activities and children last. Says whether that was
+    news.
+    """
     waiting = draft.state.buffer
     if not waiting:
         return False
     late: list[ev.AnyEvent] = []
+    started: dict[int, int] = {}
     placed_before = len(draft.events)
     for event in waiting:
-        if isinstance(event, (ev.ActivityTaskStarted, *CLOSES_ACTIVITY)):
+        if isinstance(event, (ev.ActivityTaskStarted, *CLOSES_ACTIVITY, *CLOSES_CHILD)):
             late.append(event)
+        elif isinstance(event, ev.ChildWorkflowExecutionStarted):
+            started[event.initiated_event_id] = draft.place(event).event_id
         elif not (isinstance(event, ev.TimerFired) and event.timer_id in cancelled_timers):
             draft.place(event)
-    _place_closings(draft, late)
+    _place_closings(draft, late, started)
     draft.records.append(rec.BufferFlushed())
     return len(draft.events) > placed_before
 
 
-def _place_closings(draft: Draft, late: list[ev.AnyEvent]) -> None:
-    started: dict[int, int] = {}
+def _place_closings(draft: Draft, late: list[ev.AnyEvent], started: dict[int, int]) -> None:
+    """`started` has the ids that Started events got in this flush, by what scheduled or initiated them."""
     for event in late:
         if isinstance(event, ev.ActivityTaskStarted):
             started[event.scheduled_event_id] = draft.place(event).event_id
         elif isinstance(event, CLOSES_ACTIVITY):
             draft.place(event, started_event_id=started.get(event.scheduled_event_id, 0))
+        elif isinstance(event, CLOSES_CHILD):
+            started_event_id = event.started_event_id or started[event.initiated_event_id]
+            draft.place(event, started_event_id=started_event_id)

@@ -23,6 +23,8 @@ class Overlay:
         self.state = state
         self.limits = limits
         self.activity_ids: set[str] = set()
+        self.children = 0
+        self.messages = 0
         self.timers = set(state.timers)
         self.timers.update(event.timer_id for event in state.buffer if isinstance(event, TimerFired))
         self.cancelled_timers: set[str] = set()
@@ -58,9 +60,9 @@ def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
     taken = command.activity_id in overlay.state.activity_ids or command.activity_id in overlay.activity_ids
     if taken:
         return f"activity id {command.activity_id!r} is pending already"
-    for name, value in (("activity_id", command.activity_id), ("activity_type", command.activity_type)):
-        if not value or len(value) > overlay.limits.id_length_max:
-            return f"{name} must have 1 to {overlay.limits.id_length_max} characters"
+    wrong = _names(overlay, activity_id=command.activity_id, activity_type=command.activity_type)
+    if wrong is not None:
+        return wrong
     if len(overlay.state.activities) + len(overlay.activity_ids) >= overlay.limits.pending_activities_max:
         return f"{overlay.limits.pending_activities_max} activities are pending, the most that a run may have"
     overlay.activity_ids.add(command.activity_id)
@@ -69,16 +71,12 @@ def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
 
 
 def _timeouts(command: c.ScheduleActivityTask) -> str | None:
-    for name in (
-        "schedule_to_close_timeout",
-        "schedule_to_start_timeout",
-        "start_to_close_timeout",
-        "heartbeat_timeout",
-    ):
-        value: timedelta | None = getattr(command, name)
-        if value is not None and value <= timedelta(0):
-            return f"{name} must be positive"
-    return None
+    return _positive(
+        schedule_to_close_timeout=command.schedule_to_close_timeout,
+        schedule_to_start_timeout=command.schedule_to_start_timeout,
+        start_to_close_timeout=command.start_to_close_timeout,
+        heartbeat_timeout=command.heartbeat_timeout,
+    )
 
 
 def _start_timer(overlay: Overlay, command: c.StartTimer) -> str | None:
@@ -102,6 +100,56 @@ def _cancel_activity(overlay: Overlay, command: c.RequestCancelActivityTask) -> 
     if command.scheduled_event_id in overlay.cancelled_activities:
         return f"the activity scheduled by event {command.scheduled_event_id} is asked to stop twice"
     overlay.cancelled_activities.add(command.scheduled_event_id)
+    return None
+
+
+def _child(overlay: Overlay, command: c.StartChildWorkflowExecution) -> str | None:
+    overlay.children += 1
+    children_max = overlay.limits.pending_children_max
+    if len(overlay.state.children) + overlay.children > children_max:
+        return f"{children_max} children are pending, the most that a run may have"
+    wrong = command.retry_policy.refusal() if command.retry_policy else None
+    return (
+        _names(overlay, workflow_id=command.workflow_id, workflow_type=command.workflow_type)
+        or wrong
+        or _positive(
+            workflow_execution_timeout=command.workflow_execution_timeout,
+            workflow_run_timeout=command.workflow_run_timeout,
+            workflow_task_timeout=command.workflow_task_timeout,
+        )
+        or _size(overlay, command.input, command.kwargs)
+    )
+
+
+def _signal(overlay: Overlay, command: c.SignalExternalWorkflowExecution) -> str | None:
+    return (
+        _names(overlay, signal_name=command.signal_name)
+        or _message(overlay, command)
+        or _size(overlay, command.input, command.kwargs)
+    )
+
+
+def _message(
+    overlay: Overlay, command: c.SignalExternalWorkflowExecution | c.RequestCancelExternalWorkflowExecution
+) -> str | None:
+    overlay.messages += 1
+    messages_max = overlay.limits.pending_messages_max
+    if len(overlay.state.messages) + overlay.messages > messages_max:
+        return f"{messages_max} messages to other executions are pending, the most that a run may have"
+    return _names(overlay, workflow_id=command.workflow_id)
+
+
+def _names(overlay: Overlay, **names: str) -> str | None:
+    for name, value in names.items():
+        if not value or len(value) > overlay.limits.id_length_max:
+            return f"{name} must have 1 to {overlay.limits.id_length_max} characters"
+    return None
+
+
+def _positive(**timeouts: timedelta | None) -> str | None:
+    for name, value in timeouts.items():
+        if value is not None and value <= timedelta(0):
+            return f"{name} must be positive"
     return None
 
 
@@ -163,9 +211,9 @@ CHECKS: dict[type[c.Command], Callable[[Overlay, Any], str | None]] = {
     c.AcceptUpdate: _accept,
     c.RejectUpdate: _reject,
     c.CompleteUpdate: _complete_update,
-    c.StartChildWorkflowExecution: _not_here_yet,
-    c.SignalExternalWorkflowExecution: _not_here_yet,
-    c.RequestCancelExternalWorkflowExecution: _not_here_yet,
+    c.StartChildWorkflowExecution: _child,
+    c.SignalExternalWorkflowExecution: _signal,
+    c.RequestCancelExternalWorkflowExecution: _message,
     c.UpsertWorkflowSearchAttributes: _not_here_yet,
     c.ModifyWorkflowProperties: _not_here_yet,
 }

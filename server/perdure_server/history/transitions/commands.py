@@ -19,6 +19,7 @@ from perdure_server.history import requests as req
 from perdure_server.history.decision import Draft, Moment, NewRun, OfferActivity, UpdateRejected
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions import activity as act
+from perdure_server.history.transitions.across import initiate_cancel, initiate_child, initiate_signal
 from perdure_server.history.transitions.chain import Successor, continue_as_new
 from perdure_server.history.transitions.check import CHECKS, Overlay
 from perdure_server.history.transitions.execution import release_workers, retry_run
@@ -170,6 +171,18 @@ def _record_marker(turn: Turn, command: c.RecordMarker) -> None:
     )
 
 
+def _start_child(turn: Turn, command: c.StartChildWorkflowExecution) -> None:
+    initiate_child(turn.draft, turn.add, command)
+
+
+def _signal_external(turn: Turn, command: c.SignalExternalWorkflowExecution) -> None:
+    initiate_signal(turn.draft, turn.add, command)
+
+
+def _cancel_external(turn: Turn, command: c.RequestCancelExternalWorkflowExecution) -> None:
+    initiate_cancel(turn.draft, turn.add, command)
+
+
 def _complete(turn: Turn, command: c.CompleteWorkflowExecution) -> None:
     turn.closing = turn.add(ev.WorkflowExecutionCompleted, result=command.result, encoding=command.encoding)
     release_workers(turn.draft)
@@ -260,6 +273,9 @@ COMMANDS: dict[type[c.Command], Callable[[Turn, Any], None]] = {
     c.StartTimer: _start_timer,
     c.CancelTimer: _cancel_timer,
     c.RecordMarker: _record_marker,
+    c.StartChildWorkflowExecution: _start_child,
+    c.SignalExternalWorkflowExecution: _signal_external,
+    c.RequestCancelExternalWorkflowExecution: _cancel_external,
     c.CompleteWorkflowExecution: _complete,
     c.FailWorkflowExecution: _fail,
     c.CancelWorkflowExecution: _cancel,

@@ -13,6 +13,7 @@ from perdure_server.history import requests as req
 from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, NewRun, PushCancel, refuse
 from perdure_server.history.retry import Trial, plan_retry
 from perdure_server.history.state import ExecutionState
+from perdure_server.history.transitions.across import take_leave
 from perdure_server.history.transitions.arrival import arrive, flush, need_task, schedule_task
 from perdure_server.history.transitions.chain import Successor, try_again
 
@@ -39,6 +40,8 @@ def signal(state: ExecutionState, request: req.SignalExecution, moment: Moment) 
         identity=request.identity,
         request_id=request.request_id,
         header=request.header,
+        external_workflow_id=request.external_workflow_id,
+        external_run_id=request.external_run_id,
     )
     return draft.decision()
 
@@ -60,6 +63,9 @@ def cancel(state: ExecutionState, request: req.CancelExecution, moment: Moment) 
         cause=request.reason,
         identity=request.identity,
         request_id=request.request_id,
+        external_initiated_event_id=request.external_initiated_event_id,
+        external_workflow_id=request.external_workflow_id,
+        external_run_id=request.external_run_id,
     )
     return draft.decision()
 
@@ -136,11 +142,12 @@ def retry_run(
 
 
 def release_workers(draft: Draft, reason: str = "WORKFLOW_CLOSED") -> None:
-    """Tells the workers of a closing run that their attempts are no longer wanted."""
+    """Tells the workers of a closing run that their attempts are no longer wanted, and the other executions."""
     for scheduled_event_id, activity in draft.state.activities.items():
         if activity.started_at is not None and not activity.closing:
             push = PushCancel(scheduled_event_id, activity.attempt, activity.session, activity.started_at, reason)
             draft.effects.append(push)
+    take_leave(draft)
 
 
 def _closed(state: ExecutionState) -> Decision | None:

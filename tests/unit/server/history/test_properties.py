@@ -23,6 +23,7 @@ from perdure_server.history.invariants import same_state, violations
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.chain import first_events
 from tests.runs import NEXT_RUN_ID, Run, started_event
+from tests.transcripts.scenarios import closings
 
 SECOND = timedelta(seconds=1)
 FAILURE = Failure(message="no", info=ApplicationFailure(type="No"))
@@ -97,6 +98,28 @@ def on_task(kind: Callable[..., req.Request], **more: Any) -> Action:
     return act
 
 
+def on_child(world: World, pick: int) -> req.Request | None:
+    """What may be heard of a child, in any order and more than once."""
+    children = list(world.run.state.children)
+    if not children:
+        return None
+    event_id = children[pick % len(children)]
+    closed = closings()[world.number % 5]
+    return (
+        req.RecordChildStarted(initiated_event_id=event_id, run_id="child-run"),
+        req.RecordChildStartFailed(initiated_event_id=event_id, cause="WORKFLOW_ALREADY_EXISTS"),
+        req.RecordChildClosed(initiated_event_id=event_id, run_id="last", first_run_id="child-run", closed=closed),
+    )[(0, 0, 1, 2, 2)[pick // 2]]
+
+
+def on_message(world: World, pick: int) -> req.Request | None:
+    messages = list(world.run.state.messages)
+    cause = "EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND" if pick % 2 else ""
+    if not messages:
+        return None
+    return req.RecordMessageAnswered(initiated_event_id=messages[pick % len(messages)], run_id="other-run", cause=cause)
+
+
 def keep_row(world: World, pick: int) -> None:
     for event_id, activity in world.run.state.activities.items():
         if activity.started_at is not None:
@@ -152,6 +175,13 @@ def some_commands(world: World, pick: int) -> list[c.AnyCommand]:
         lambda: [c.CancelTimer(timer_id=timer_id) for timer_id in timers[:1]],
         lambda: [c.RequestCancelActivityTask(scheduled_event_id=each) for each in list(state.activities)[:2]],
         lambda: [c.RecordMarker(marker_name="patch")],
+        lambda: [
+            c.StartChildWorkflowExecution(workflow_id=world.next(), workflow_type="A") for _ in range(1 + pick % 3)
+        ],
+        lambda: [
+            c.SignalExternalWorkflowExecution(workflow_id="other", signal_name="s"),
+            c.RequestCancelExternalWorkflowExecution(workflow_id="other"),
+        ],
         lambda: [c.AcceptUpdate(update_id=each) for each in update_ids],
         lambda: [c.RejectUpdate(update_id=each, failure=FAILURE) for each in update_ids],
         lambda: [c.CompleteUpdate(update_id=each) for each in open_updates],
@@ -218,6 +248,11 @@ ACTIONS: tuple[Action, ...] = (
     lambda world, pick: req.RetryWorkflowTask(forgive=pick == 1),
     time_out_task,
     keep_row,
+    on_child,
+    on_child,
+    on_child,
+    on_message,
+    on_message,
     take_over,
     evict,
     wait,

@@ -1,0 +1,140 @@
+"""Delivers what runs owe to other executions: one lane for each source run and target workflow id.
+
+Law: a lane delivers in order, the next after the answer; signals that wait together go together. What is not answered
+is owed, and sent again by whoever owns the source then: the receiver knows it by its key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from msgspec import structs
+
+from perdure_proto.errors import ServiceError
+from perdure_server.engine.committer import AppendRefusedError
+from perdure_server.engine.execution import Execution
+from perdure_server.engine.inbox import Answer, Inbox, Source
+from perdure_server.history import requests as req
+from perdure_server.history.outbox import Delivery
+from perdure_server.store.port import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from perdure_server.engine.engine import Engine
+
+log = structlog.get_logger()
+
+_TOGETHER_MAX = 500
+_WAIT_FIRST_SECONDS = 0.05
+_WAIT_MAX_SECONDS = 5.0
+
+
+class LaneKey(NamedTuple):
+    """A source run, as it is in memory now, and the workflow that it tells something."""
+
+    source: Execution
+    namespace: str
+    workflow_id: str
+
+
+class Outbox:
+    """Sends. `stop()` ends all that is under way; it is sent again after the next start."""
+
+    def __init__(self, engine: Engine, inbox: Inbox) -> None:
+        self._engine = engine
+        self._inbox = inbox
+        self._lanes: dict[LaneKey, deque[Delivery]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def offer(self, execution: Execution, deliveries: Iterable[Delivery]) -> None:
+        """Sends what is not under way already."""
+        for each in deliveries:
+            if each.key in execution.owing or execution.is_lost:
+                continue
+            execution.owing.add(each.key)
+            delivery = structs.replace(each, namespace=each.namespace or execution.namespace)
+            key = LaneKey(execution, *delivery.target)
+            lane = self._lanes.get(key)
+            if lane is not None:
+                lane.append(delivery)
+                continue
+            self._lanes[key] = deque([delivery])
+            task = asyncio.create_task(self._drain(key))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if not execution.owing:
+            self._settle(execution)
+
+    def stop(self) -> None:
+        """Nothing more leaves."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _drain(self, key: LaneKey) -> None:
+        lane, execution, wait = self._lanes[key], key.source, _WAIT_FIRST_SECONDS
+        try:
+            while lane and not execution.is_lost:
+                try:
+                    await self._send(execution, lane)
+                    wait = _WAIT_FIRST_SECONDS
+                except (ServiceError, StoreUnavailableError, AppendRefusedError) as error:
+                    log.info("delivery_repeated", run_id=execution.run_id, target=key.workflow_id, reason=str(error))
+                    await asyncio.sleep(wait)
+                    wait = min(wait * 2, _WAIT_MAX_SECONDS)
+        finally:
+            del self._lanes[key]
+
+    async def _send(self, execution: Execution, lane: deque[Delivery]) -> None:
+        """The head of the lane, or the signals at its head. They leave the lane when their answers are staged."""
+        source = _source(execution)
+        signals = _signals(lane)
+        if len(signals) > 1:
+            answers = await self._inbox.take_signals(source, signals)
+        else:
+            answers = [await self._inbox.take(source, lane[0])]
+        for answer in answers:
+            if execution.is_lost:
+                return
+            self._record(execution, lane[0], answer)
+            execution.owing.discard(lane.popleft().key)
+        if not execution.owing:
+            self._settle(execution)
+
+    def _record(self, execution: Execution, delivery: Delivery, answer: Answer) -> None:
+        """An open source writes the answer; a closed one has it acknowledged."""
+        if not execution.state.is_open or delivery.kind in ("close_child", "child_closed"):
+            return
+        event_id = delivery.event_id
+        request: req.Request
+        if delivery.kind != "start_child":
+            request = req.RecordMessageAnswered(initiated_event_id=event_id, run_id=answer.run_id, cause=answer.cause)
+        elif answer.cause:
+            request = req.RecordChildStartFailed(initiated_event_id=event_id, cause=answer.cause)
+        else:
+            request = req.RecordChildStarted(initiated_event_id=event_id, run_id=answer.run_id)
+        self._engine.transact(execution, request)
+
+    def _settle(self, execution: Execution) -> None:
+        """Law: a closed execution stays owed until parent, children and targets have acknowledged."""
+        if execution.state.is_open or not execution.wake_owed or execution.is_lost:
+            return
+        execution.wake_owed = False
+        self._engine.transactor.stage(execution).wake_gone = True
+
+
+def _source(execution: Execution) -> Source:
+    return Source(
+        execution.namespace, execution.workflow_id, execution.run_id, execution.state.started.first_execution_run_id
+    )
+
+
+def _signals(lane: deque[Delivery]) -> list[Delivery]:
+    signals: list[Delivery] = []
+    for delivery in lane:
+        if delivery.kind != "signal" or len(signals) == _TOGETHER_MAX:
+            break
+        signals.append(delivery)
+    return signals
