@@ -40,7 +40,11 @@ class Code(StrEnum):
     WORKFLOW_ALREADY_STARTED = "WORKFLOW_ALREADY_STARTED"
     """The id is taken by a run. Use that run, another id, or other id policies."""
     ACTIVITY_NOT_FOUND = "ACTIVITY_NOT_FOUND"
-    """The run has no pending activity of this id: it has closed, or never was. Nothing is to be done."""
+    """No activity of this id is pending in the run, or stands alone in the namespace. Check the id."""
+    ACTIVITY_CLOSED = "ACTIVITY_CLOSED"
+    """The standalone activity has ended. Start another one."""
+    ACTIVITY_ALREADY_STARTED = "ACTIVITY_ALREADY_STARTED"
+    """The id is taken by a standalone activity. Use that one, another id, or other id policies."""
     UPDATE_NOT_FOUND = "UPDATE_NOT_FOUND"
     """The run knows no update of this id. Check the id; a rejected update is not remembered."""
     QUERY_FAILED = "QUERY_FAILED"
@@ -98,6 +102,8 @@ STATUS: MappingProxyType[Code, int] = MappingProxyType(
         Code.WORKFLOW_PAUSED: 409,
         Code.WORKFLOW_ALREADY_STARTED: 409,
         Code.ACTIVITY_NOT_FOUND: 404,
+        Code.ACTIVITY_CLOSED: 409,
+        Code.ACTIVITY_ALREADY_STARTED: 409,
         Code.UPDATE_NOT_FOUND: 404,
         Code.QUERY_FAILED: 400,
         Code.QUERY_TIMED_OUT: 504,

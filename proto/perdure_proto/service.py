@@ -64,6 +64,39 @@ class StartWorkflowAnswer(Message, frozen=True, kw_only=True):
     started: bool = True
 
 
+class StartActivityRequest(Message, frozen=True, kw_only=True):
+    """`POST …/activities/{activity_id}`: an activity without a workflow. Give one of the two close timeouts."""
+
+    activity_type: str
+    task_queue: str = "default"
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    request_id: str = ""
+    identity: str = ""
+    schedule_to_close_timeout: timedelta | None = None
+    schedule_to_start_timeout: timedelta | None = None
+    start_to_close_timeout: timedelta | None = None
+    heartbeat_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    id_reuse_policy: IdReusePolicy = "allow_duplicate"
+    id_conflict_policy: IdConflictPolicy = "fail"
+    memo: dict[str, Any] = {}
+    search_attributes: dict[str, Any] = {}
+    header: dict[str, Any] = {}
+    priority: Priority | None = None
+    static_summary: str = ""
+    static_details: str = ""
+
+
+class StartActivityAnswer(Message, frozen=True, kw_only=True):
+    """`started` is false when an existing activity was used or the request was a repeat."""
+
+    activity_id: str
+    run_id: str
+    started: bool = True
+
+
 class SignalWorkflowRequest(Message, frozen=True, kw_only=True):
     """`POST …/workflows/{workflow_id}/signal/{name}`."""
 
@@ -241,6 +274,54 @@ class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
     parent_namespace: str = ""
     parent_workflow_id: str = ""
     parent_run_id: str = ""
+
+
+class ActivityExecutionInfo(Message, frozen=True, kw_only=True):
+    """One row of a list of standalone activities, and the head of a description."""
+
+    activity_id: str
+    run_id: str
+    activity_type: str
+    task_queue: str
+    status: ExecutionStatus
+    start_time: datetime
+    close_time: datetime | None = None
+    memo: dict[str, Any] = {}
+    search_attributes: dict[str, Any] = {}
+
+
+class DescribeActivityAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/activities/{activity_id}`. `pending` until it has closed."""
+
+    execution: ActivityExecutionInfo
+    pending: PendingActivity | None = None
+    cancel_requested: bool = False
+    static_summary: str = ""
+    static_details: str = ""
+
+
+class ActivityResultAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/activities/{activity_id}/result?run_id=&wait=`: `RUNNING` when the wait was over first."""
+
+    run_id: str
+    status: ExecutionStatus
+    activity_type: str = ""
+    result: Raw = NULL
+    encoding: str = ""
+    failure: Failure | None = None
+
+
+class ListActivitiesAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/activities?query=&limit=&cursor=`, newest first. An empty cursor: that was all."""
+
+    executions: tuple[ActivityExecutionInfo, ...] = ()
+    next_cursor: str = ""
+
+
+class CountActivitiesAnswer(Message, frozen=True, kw_only=True):
+    """`GET …/activity-count?query=`."""
+
+    count: int
 
 
 class HistoryAnswer(Message, frozen=True, kw_only=True):

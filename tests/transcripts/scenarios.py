@@ -487,3 +487,51 @@ def closes_with_children() -> Script:
     script.ask(req.RecordChildStarted(initiated_event_id=6, run_id="child-run"))
     script.ask(req.RecordMessageAnswered(initiated_event_id=11))
     return script
+
+
+def alone(**options: Any) -> Script:
+    """A run of an activity without a workflow."""
+    activity = ev.ActivityTaskScheduled(
+        event_id=0,
+        event_time=EPOCH,
+        activity_id="a",
+        activity_type="Pay",
+        workflow_task_completed_event_id=0,
+        **options,
+    )
+    return Script(standalone_activity_id="a", activity=activity)
+
+
+@scenario
+def standalone_activity() -> Script:
+    script = alone(retry_policy=RetryPolicy(maximum_attempts=2))
+    script.begin(2)
+    script.ask(req.FailActivity(**script.attempt(2), failure=FAILURE))
+    script.after(1).ask(req.RetryActivity(scheduled_event_id=2, attempt=2))
+    script.begin(2)
+    script.ask(req.CompleteActivity(**script.attempt(2)))
+    return script
+
+
+@scenario
+def standalone_activity_cancelled() -> Script:
+    script = alone()
+    script.begin(2)
+    script.ask(req.CancelExecution(reason="no"))
+    script.ask(req.AcknowledgeCancel(**script.attempt(2)))
+    return script
+
+
+@scenario
+def standalone_activity_cancelled_before_it_ran() -> Script:
+    script = alone()
+    script.ask(req.CancelExecution(reason="no"))
+    return script
+
+
+@scenario
+def standalone_activity_late() -> Script:
+    script = alone(start_to_close_timeout=SECOND, retry_policy=RetryPolicy(maximum_attempts=1))
+    script.begin(2)
+    script.after(1).ask(req.TimeOutActivity(scheduled_event_id=2, attempt=1, timeout_type="START_TO_CLOSE"))
+    return script

@@ -16,6 +16,7 @@ from perdure_server.history.decision import Decision, NewRun
 from perdure_server.history.invariants import same_state, violations
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.chain import first_events
+from perdure_server.history.transitions.standalone import opening
 from tests.runs import EPOCH, NEXT_RUN_ID, Run, started_event
 
 _HIDDEN = {"event_id", "event_time", "original_execution_run_id", "first_execution_run_id", "started_at"}
@@ -24,9 +25,12 @@ _HIDDEN = {"event_id", "event_time", "original_execution_run_id", "first_executi
 class Script:
     """One scenario. Each step is written down; the laws are checked after each."""
 
-    def __init__(self, limits: Limits | None = None, **start: Any) -> None:
+    def __init__(
+        self, limits: Limits | None = None, activity: ev.ActivityTaskScheduled | None = None, **start: Any
+    ) -> None:
         self.lines: list[str] = []
-        self.run = Run(first_events(started_event(**start)), limits=limits)
+        started = started_event(**start)
+        self.run = Run(opening(started, activity) if activity else first_events(started), limits=limits)
         self.token: dict[str, Any] = {}
         for event in self.run.events:
             self._event(event)

@@ -100,6 +100,8 @@ def test_only_what_temporal_lacks_is_carried() -> None:
         ("WorkflowExecutionSignaled", "request_id"),
         ("WorkflowExecutionStarted", "carried_request_ids"),
         ("WorkflowExecutionStarted", "request_id"),
+        ("WorkflowExecutionStarted", "standalone_activity_id"),
+        ("WorkflowExecutionTimedOut", "failure"),
         ("WorkflowExecutionUnpaused", "paused_for"),
     } == carried
 

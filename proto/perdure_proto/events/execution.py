@@ -55,6 +55,8 @@ class WorkflowExecutionStarted(Event, frozen=True, kw_only=True):
     priority: Priority | None = None
     static_summary: str = ""
     static_details: str = ""
+    standalone_activity_id: str = ""
+    """Set where the run is an activity without a workflow."""
 
 
 class WorkflowExecutionCompleted(Event, frozen=True, kw_only=True):
@@ -83,6 +85,8 @@ class WorkflowExecutionTimedOut(Event, frozen=True, kw_only=True):
     type_id: ClassVar[int] = 4
     retry_state: RetryState = "TIMEOUT"
     new_execution_run_id: str = ""
+    failure: Failure | None = None
+    """Which timeout it was, in a standalone activity."""
 
 
 class WorkflowExecutionCancelRequested(Event, frozen=True, kw_only=True):

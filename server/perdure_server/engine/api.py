@@ -18,6 +18,7 @@ from perdure_server.engine.messages import Messages
 from perdure_server.engine.outbox import Outbox
 from perdure_server.engine.queries import Queries
 from perdure_server.engine.reads import Reads
+from perdure_server.engine.standalone import Standalone
 from perdure_server.engine.starts import Starts
 from perdure_server.frontend.port import OutcomeWait
 from perdure_server.matching.port import Times
@@ -38,6 +39,7 @@ class EngineApi:
         self._messages = Messages(self.engine)
         self._queries = queries
         self._reads = Reads(self.engine)
+        self._standalone = Standalone(self.engine, self._starts, self._messages, self._reads)
         inbox = Inbox(self.engine, self._starts, self._messages)
         self.engine.outbox = Outbox(self.engine, inbox)
 
@@ -53,6 +55,35 @@ class EngineApi:
         self, namespace: str, workflow_id: str, request: svc.StartWorkflowRequest
     ) -> svc.StartWorkflowAnswer:
         return await self._starts.start(namespace, workflow_id, request)
+
+    async def start_activity(
+        self, namespace: str, activity_id: str, request: svc.StartActivityRequest
+    ) -> svc.StartActivityAnswer:
+        return await self._standalone.start(namespace, activity_id, request)
+
+    async def cancel_activity(
+        self, namespace: str, activity_id: str, request: svc.CancelWorkflowRequest
+    ) -> svc.Acknowledged:
+        return await self._standalone.cancel(namespace, activity_id, request)
+
+    async def terminate_activity(
+        self, namespace: str, activity_id: str, request: svc.TerminateWorkflowRequest
+    ) -> svc.Acknowledged:
+        return await self._standalone.terminate(namespace, activity_id, request)
+
+    async def activity_result(
+        self, namespace: str, activity_id: str, run_id: str, wait_s: float
+    ) -> svc.ActivityResultAnswer:
+        return await self._standalone.result(namespace, activity_id, run_id, wait_s)
+
+    async def describe_activity(self, namespace: str, activity_id: str, run_id: str) -> svc.DescribeActivityAnswer:
+        return await self._standalone.describe(namespace, activity_id, run_id)
+
+    async def list_activities(self, namespace: str, query: str, limit: int, cursor: str) -> svc.ListActivitiesAnswer:
+        return await self._standalone.list(namespace, query, limit, cursor)
+
+    async def count_activities(self, namespace: str, query: str) -> svc.CountActivitiesAnswer:
+        return await self._standalone.count(namespace, query)
 
     async def signal_workflow(
         self, namespace: str, workflow_id: str, name: str, request: svc.SignalWorkflowRequest

@@ -8,7 +8,7 @@ import msgspec
 
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
-from perdure_proto.service import StartWorkflowRequest
+from perdure_proto.service import StartActivityRequest, StartWorkflowRequest
 from perdure_server.config import Limits
 
 
@@ -64,6 +64,19 @@ def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits)
             raise ServiceError(Code.NOT_SUPPORTED, f"{name} is not in this version of the server")
     check_payload("the memo", limits, encoder.encode(request.memo))
     check_payload("the search attributes", limits, encoder.encode(request.search_attributes))
+
+
+def check_activity_start(request: StartActivityRequest, limits: Limits) -> None:
+    """What the start of a standalone activity has beyond that of a workflow."""
+    check_id("activity_type", request.activity_type, limits)
+    check_arguments(request.input, request.kwargs, limits)
+    _check_positive("schedule_to_close_timeout", request.schedule_to_close_timeout)
+    _check_positive("schedule_to_start_timeout", request.schedule_to_start_timeout)
+    _check_positive("start_to_close_timeout", request.start_to_close_timeout)
+    _check_positive("heartbeat_timeout", request.heartbeat_timeout)
+    wrong = request.retry_policy.refusal() if request.retry_policy else None
+    if wrong:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
 
 
 def _check_text(name: str, text: str, bytes_max: int) -> None:

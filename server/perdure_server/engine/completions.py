@@ -82,7 +82,7 @@ class Completions:
             execution = self._engine.residents.by_run.get(token.run_id)
             if execution is None:
                 execution = await self._engine.residents.find_run(token.shard_id, token.run_id)
-            if execution is None or execution.namespace != namespace:
+            if execution is None or execution.queue_namespace != namespace:
                 raise ServiceError(Code.TASK_NOT_FOUND, f"the run of task {completion.token!r} does not exist")
             touched[execution.run_id] = execution
             return await self._table[type(completion)]((execution, token), completion, session)

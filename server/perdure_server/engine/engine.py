@@ -215,7 +215,7 @@ class Engine:
         priority = activity.scheduled.priority if activity is not None else execution.state.started.priority
         ref = TaskRef(
             kind="activity" if kind == "activity" else "workflow",
-            namespace=execution.namespace,
+            namespace=execution.queue_namespace,
             task_queue=queue,
             shard_id=execution.key.shard_id,
             run_id=execution.run_id,
@@ -345,7 +345,7 @@ def parked_row(execution: Execution, ref: TaskRef) -> Parked:
         execution.key.shard_id,
         execution.run_id,
         ref.scheduled_event_id,
-        execution.namespace_id,
+        abs(execution.namespace_id),
         ref.task_queue,
         "activity" if ref.kind == "activity" else "workflow",
         ref.priority_key,

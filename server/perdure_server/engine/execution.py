@@ -36,6 +36,8 @@ class Execution:
         """Namespace and workflow id."""
         self.namespace, self.workflow_id = workflow
         self.namespace_id = namespace_id
+        self.queue_namespace = self.namespace if namespace_id > 0 else self.namespace.partition("\0")[0]
+        """The namespace whose task queues it uses: not its own in a standalone activity."""
         self.state = state
         self.head = 0
         """`first_event_id` of the newest row that is committed or staged."""

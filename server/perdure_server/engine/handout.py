@@ -310,11 +310,13 @@ def activity_task(execution: Execution, activity: ActivityState) -> ActivityTask
     scheduled = activity.scheduled
     assert activity.started_at is not None
     token = ActivityToken(*_key(execution), scheduled.event_id, activity.attempt, activity.started_at)
+    started = execution.state.started
+    is_standalone = bool(started.standalone_activity_id)
     return ActivityTask(
         token=str(token),
-        workflow_id=execution.workflow_id,
+        workflow_id="" if is_standalone else execution.workflow_id,
         run_id=execution.run_id,
-        workflow_type=execution.state.started.workflow_type,
+        workflow_type="" if is_standalone else started.workflow_type,
         activity_id=scheduled.activity_id,
         activity_type=scheduled.activity_type,
         input=scheduled.input,

@@ -240,6 +240,8 @@ def _failure(closed: ev.AnyEvent | None) -> Failure | None:
     if isinstance(closed, ev.WorkflowExecutionTerminated):
         return Failure(message=closed.reason or "the workflow was terminated", info=TerminatedFailure())
     if isinstance(closed, ev.WorkflowExecutionTimedOut):
+        if closed.failure is not None:
+            return closed.failure
         return Failure(message="the workflow timed out", info=TimeoutFailure(timeout_type="START_TO_CLOSE"))
     return None
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from msgspec import structs
+
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.ids import shard_of
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.rebuild import rebuild
 from perdure_server.history.state import STATE_VERSION
 from perdure_server.store.port import ExecutionRow, NamespaceRow, RunKey, Store, StoredRun
+
+
+def activities_of(namespace: str) -> str:
+    """Where the standalone activities of a namespace live: no user can name it. Its id is negative in the store."""
+    return f"{namespace}\0activities"
 
 
 class Residents:
@@ -21,21 +28,25 @@ class Residents:
         self.current: dict[tuple[str, str], Execution] = {}
         self.namespaces: dict[str, NamespaceRow] = {}
         self._names: dict[int, str] = {}
+        self._activities: dict[str, NamespaceRow] = {}
         self._store = store
         self._shards = shards
         self._adopt = adopt
         self._loading: dict[str, asyncio.Future[Execution | None]] = {}
 
     def learn(self, namespaces: Iterable[NamespaceRow]) -> None:
-        """Namespaces are few and always in memory."""
+        """Namespaces are few and always in memory. Each has another, in which its standalone activities live."""
         for row in namespaces:
             self.namespaces[row.name] = row
             self._names[row.namespace_id] = row.name
+            apart = structs.replace(row, name=activities_of(row.name), namespace_id=-row.namespace_id)
+            self._activities[apart.name] = apart
+            self._names[apart.namespace_id] = apart.name
 
     def namespace(self, name: str) -> NamespaceRow:
         """The namespace of a name. Raises `NAMESPACE_NOT_FOUND`."""
         try:
-            return self.namespaces[name]
+            return self.namespaces.get(name) or self._activities[name]
         except KeyError:
             message = f"no namespace {name!r}: create it with `perdure namespace create {name}`"
             raise ServiceError(Code.NAMESPACE_NOT_FOUND, message) from None

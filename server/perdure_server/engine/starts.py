@@ -19,9 +19,10 @@ from perdure_server.engine.committer import AppendRefusedError
 from perdure_server.engine.execution import Execution
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import run_deadlines
-from perdure_server.history.decision import Decision, OfferWorkflowTask
+from perdure_server.history.decision import Decision, Effect, OfferActivity, OfferWorkflowTask
 from perdure_server.history.evolve import begin
 from perdure_server.history.transitions.chain import first_events
+from perdure_server.history.transitions.standalone import SCHEDULED_EVENT_ID, opening
 from perdure_server.store.port import RunKey, RunStart
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def stage_first_events(engine: Engine, execution: Execution, events: list[ev.Any
     )
     for deadline in run_deadlines(execution.state):
         execution.add_deadline(deadline)
-    effects = [] if started.first_workflow_task_backoff else [OfferWorkflowTask()]
+    effects: list[Effect] = [] if started.first_workflow_task_backoff else [OfferWorkflowTask()]
+    if started.standalone_activity_id:
+        effects = [OfferActivity(SCHEDULED_EVENT_ID)]
     execution.wake_owed = False
     engine.transactor.apply(execution, Decision(events, effects=effects))
 
@@ -63,6 +66,12 @@ class ChildStartRequest(StartWorkflowRequest, frozen=True, kw_only=True):
     parent_workflow_id: str
     parent_run_id: str
     parent_initiated_event_id: int
+
+
+class ActivityStartRequest(StartWorkflowRequest, frozen=True, kw_only=True):
+    """The start of a standalone activity: its run has this activity and no workflow."""
+
+    activity: ev.ActivityTaskScheduled
 
 
 class Starts:
@@ -176,8 +185,12 @@ class Starts:
         key = RunKey(engine.residents.shard_of(namespace, workflow_id), run_id)
         execution = Execution(key, (namespace, workflow_id), namespace_id, begin(run_id, started))
         engine.residents.add(execution, is_current=True)
-        stage_first_events(engine, execution, first_events(started), replaces=replaces)
+        stage_first_events(engine, execution, _opening(started, request), replaces=replaces)
         return execution
+
+
+def _opening(started: ev.WorkflowExecutionStarted, request: StartWorkflowRequest) -> list[ev.AnyEvent]:
+    return opening(started, request.activity) if isinstance(request, ActivityStartRequest) else first_events(started)
 
 
 def started_event(
@@ -211,6 +224,7 @@ def started_event(
         priority=request.priority,
         static_summary=request.static_summary,
         static_details=request.static_details,
+        standalone_activity_id=workflow_id if isinstance(request, ActivityStartRequest) else "",
     )
     if not isinstance(request, ChildStartRequest):
         return started

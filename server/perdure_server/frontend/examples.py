@@ -21,6 +21,7 @@ MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
 PATH_NAMES = {
     "namespace": "default",
     "workflow_id": "order-1",
+    "activity_id": "charge-1",
     "name": "approve",
     "update_id": "update-1",
     "task_queue": "default",
@@ -36,6 +37,15 @@ EXECUTION = service.WorkflowExecutionInfo(
     history_length=11,
 )
 
+ACTIVITY = service.ActivityExecutionInfo(
+    activity_id="charge-1",
+    run_id=RUN,
+    activity_type="charge",
+    task_queue="default",
+    status="RUNNING",
+    start_time=MORNING,
+)
+
 UPDATED = service.UpdateWorkflowAnswer(
     update_id="update-1", run_id=RUN, stage="COMPLETED", result=Raw(b'{"quantity":3}')
 )
@@ -46,6 +56,14 @@ REQUESTS: dict[str, Struct] = {
     "start_workflow": service.StartWorkflowRequest(
         workflow_type="order", task_queue="default", input=Raw(b'["Ada"]'), request_id="r-1"
     ),
+    "start_activity": service.StartActivityRequest(
+        activity_type="charge",
+        input=Raw(b"[10]"),
+        start_to_close_timeout=timedelta(seconds=30),
+        request_id="r-4",
+    ),
+    "cancel_activity": service.CancelWorkflowRequest(reason="the order was withdrawn", request_id="r-5"),
+    "terminate_activity": service.TerminateWorkflowRequest(reason="it was started by mistake"),
     "signal_workflow": service.SignalWorkflowRequest(input=Raw(b'["Grace"]'), request_id="r-2"),
     "query_workflow": service.QueryWorkflowRequest(timeout=timedelta(seconds=5)),
     "update_workflow": service.UpdateWorkflowRequest(update_id="update-1", input=Raw(b"[3]")),
@@ -88,6 +106,15 @@ ANSWERS: dict[str, Struct] = {
         ),
         retry_policy=RetryPolicy(maximum_attempts=3),
     ),
+    "start_activity": service.StartActivityAnswer(activity_id="charge-1", run_id=RUN),
+    "describe_activity": service.DescribeActivityAnswer(execution=ACTIVITY),
+    "activity_result": service.ActivityResultAnswer(
+        run_id=RUN, status="COMPLETED", activity_type="charge", result=Raw(b'"paid"')
+    ),
+    "cancel_activity": service.Acknowledged(run_id=RUN),
+    "terminate_activity": service.Acknowledged(run_id=RUN),
+    "list_activities": service.ListActivitiesAnswer(executions=(ACTIVITY,)),
+    "count_activities": service.CountActivitiesAnswer(count=42),
     "signal_workflow": service.Acknowledged(run_id=RUN),
     "query_workflow": service.QueryWorkflowAnswer(result=Raw(b'"waiting for approval"')),
     "update_workflow": UPDATED,

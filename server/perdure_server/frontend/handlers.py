@@ -81,6 +81,35 @@ def describe_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
     return desk.api.describe_workflow(call.names[0], call.names[1], call.query.run_id)
 
 
+def start_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.start_activity(call.names[0], call.names[1], call.body)
+
+
+def cancel_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.cancel_activity(call.names[0], call.names[1], call.body)
+
+
+def terminate_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.terminate_activity(call.names[0], call.names[1], call.body)
+
+
+def activity_result(desk: Desk, call: Call) -> Awaitable[Struct]:
+    wait = bounded(call.query.wait, desk.limits.long_poll_max).total_seconds()
+    return desk.api.activity_result(call.names[0], call.names[1], call.query.run_id, wait)
+
+
+def describe_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.describe_activity(call.names[0], call.names[1], call.query.run_id)
+
+
+def list_activities(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.list_activities(call.names[0], call.query.query, call.query.limit, call.query.cursor)
+
+
+def count_activities(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.count_activities(call.names[0], call.query.query)
+
+
 def list_workflows(desk: Desk, call: Call) -> Awaitable[Struct]:
     return desk.api.list_workflows(call.names[0], call.query.query, call.query.limit, call.query.cursor)
 

@@ -12,18 +12,24 @@ from msgspec import Struct
 
 from perdure_proto.service import (
     Acknowledged,
+    ActivityResultAnswer,
     CancelWorkflowRequest,
+    CountActivitiesAnswer,
     CountWorkflowsAnswer,
     CreateNamespaceRequest,
+    DescribeActivityAnswer,
     DescribeTaskQueueAnswer,
     DescribeWorkflowAnswer,
     HistoryAnswer,
+    ListActivitiesAnswer,
     ListNamespacesAnswer,
     ListWorkflowsAnswer,
     NamespaceInfo,
     QueryWorkflowAnswer,
     QueryWorkflowRequest,
     SignalWorkflowRequest,
+    StartActivityAnswer,
+    StartActivityRequest,
     StartWorkflowAnswer,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
@@ -87,6 +93,28 @@ class Api(Protocol):
     async def list_workflows(self, namespace: str, query: str, limit: int, cursor: str) -> ListWorkflowsAnswer: ...
 
     async def count_workflows(self, namespace: str, query: str) -> CountWorkflowsAnswer: ...
+
+    async def start_activity(
+        self, namespace: str, activity_id: str, request: StartActivityRequest
+    ) -> StartActivityAnswer: ...
+
+    async def cancel_activity(
+        self, namespace: str, activity_id: str, request: CancelWorkflowRequest
+    ) -> Acknowledged: ...
+
+    async def terminate_activity(
+        self, namespace: str, activity_id: str, request: TerminateWorkflowRequest
+    ) -> Acknowledged: ...
+
+    async def activity_result(
+        self, namespace: str, activity_id: str, run_id: str, wait_s: float
+    ) -> ActivityResultAnswer: ...
+
+    async def describe_activity(self, namespace: str, activity_id: str, run_id: str) -> DescribeActivityAnswer: ...
+
+    async def list_activities(self, namespace: str, query: str, limit: int, cursor: str) -> ListActivitiesAnswer: ...
+
+    async def count_activities(self, namespace: str, query: str) -> CountActivitiesAnswer: ...
 
     async def poll(self, namespace: str, queue: str, request: PollRequest) -> PollAnswer: ...
 

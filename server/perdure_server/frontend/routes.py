@@ -46,6 +46,7 @@ class Route(Struct, frozen=True, kw_only=True):
 
 NAMESPACE = "namespaces/{namespace}"
 WORKFLOW = f"{NAMESPACE}/workflows/{{workflow_id}}"
+ACTIVITY = f"{NAMESPACE}/activities/{{activity_id}}"
 QUEUE = f"{NAMESPACE}/task-queues/{{task_queue}}"
 
 ROUTES: tuple[Route, ...] = (
@@ -148,6 +149,63 @@ ROUTES: tuple[Route, ...] = (
         summary="Count workflows that a filter finds.",
         query=call.CountParameters,
         answer=service.CountWorkflowsAnswer,
+    ),
+    Route(
+        method="POST",
+        path=ACTIVITY,
+        handler=handlers.start_activity,
+        summary="Start an activity without a workflow.",
+        request=service.StartActivityRequest,
+        answer=service.StartActivityAnswer,
+    ),
+    Route(
+        method="GET",
+        path=ACTIVITY,
+        handler=handlers.describe_activity,
+        summary="Describe a standalone activity: its status, its attempts.",
+        query=call.RunParameters,
+        answer=service.DescribeActivityAnswer,
+    ),
+    Route(
+        method="GET",
+        path=f"{ACTIVITY}/result",
+        handler=handlers.activity_result,
+        summary="How a standalone activity ended, or wait for it.",
+        query=call.ResultParameters,
+        answer=service.ActivityResultAnswer,
+        long=True,
+    ),
+    Route(
+        method="POST",
+        path=f"{ACTIVITY}/cancel",
+        handler=handlers.cancel_activity,
+        summary="Ask a standalone activity to stop.",
+        request=service.CancelWorkflowRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="POST",
+        path=f"{ACTIVITY}/terminate",
+        handler=handlers.terminate_activity,
+        summary="End a standalone activity at once.",
+        request=service.TerminateWorkflowRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="GET",
+        path=f"{NAMESPACE}/activities",
+        handler=handlers.list_activities,
+        summary="List standalone activities that a filter finds, newest first.",
+        query=call.ListParameters,
+        answer=service.ListActivitiesAnswer,
+    ),
+    Route(
+        method="GET",
+        path=f"{NAMESPACE}/activity-count",
+        handler=handlers.count_activities,
+        summary="Count standalone activities that a filter finds.",
+        query=call.CountParameters,
+        answer=service.CountActivitiesAnswer,
     ),
     Route(
         method="POST",

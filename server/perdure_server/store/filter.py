@@ -1,7 +1,7 @@
 """List filters: the little language of `list` and `count`, and the one place where SQL is composed.
 
 Only what stands in the allow-lists below ever becomes SQL text; every value is bound. For now: nothing, or
-`WorkflowId`, `WorkflowType` or `ExecutionStatus`, each `= '…'`, joined with AND.
+`WorkflowId`, `WorkflowType` (`ActivityId`, `ActivityType`) or `ExecutionStatus`, each `= '…'`, joined with AND.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from perdure_server.store.port import STATUS_NUMBERS
 FILTER_LENGTH_MAX = 4_096
 TERMS_MAX = 20
 
-COLUMNS = {"WorkflowId": "workflow_id", "WorkflowType": "workflow_type", "ExecutionStatus": "status"}
+COLUMNS = {
+    "WorkflowId": "workflow_id",
+    "WorkflowType": "workflow_type",
+    "ActivityId": "workflow_id",
+    "ActivityType": "workflow_type",
+    "ExecutionStatus": "status",
+}
+"""Standalone activities are runs of their own: their ids and types stand in the same columns."""
 STATUSES = {name.replace("_", "").lower(): number for name, number in STATUS_NUMBERS.items()}
 """`Running`, `TimedOut` as Temporal writes them, and our own `TIMED_OUT`."""
 

@@ -3,9 +3,11 @@
 
 -- name: list_expired
 select x.shard_id, x.run_id, x.namespace_id, x.workflow_id from namespaces as n
+-- The standalone activities of a namespace have its id, negated.
+cross join (values (1), (-1)) as kinds(sign)
 cross join lateral (
   select e.* from executions as e
-  where e.group_id = $1 and e.namespace_id = n.namespace_id and e.close_time < $2::timestamptz - n.retention
+  where e.group_id = $1 and e.namespace_id = n.namespace_id * kinds.sign and e.close_time < $2::timestamptz - n.retention
     -- Parent, children or targets that have not acknowledged are still owed.
     and not exists (
       select from wakes as w

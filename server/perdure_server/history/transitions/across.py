@@ -110,9 +110,8 @@ def child_start_failed(state: ExecutionState, request: req.RecordChildStartFaile
 def child_closed(state: ExecutionState, request: req.RecordChildClosed, moment: Moment) -> Decision:
     """The last run of the child ended."""
     child = _open_child(state, request.initiated_event_id)
-    is_ours = child is not None and child.run_id in ("", request.first_run_id)
-    if child is None or not is_ours or child.closing:
-        return NOTHING
+    if child is None or child.closing or child.run_id != (request.first_run_id if child.answered else ""):
+        return NOTHING  # it closed before, never started, or is another of that id
     draft = Draft(state, moment)
     started_event_id = child.started_event_id
     if not child.answered:

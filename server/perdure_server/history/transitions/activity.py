@@ -17,6 +17,7 @@ from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, Of
 from perdure_server.history.retry import DEFAULT_POLICY, Retry, Trial, plan_retry
 from perdure_server.history.state import ActivityState, ExecutionState
 from perdure_server.history.transitions.arrival import buffer, need_task
+from perdure_server.history.transitions.standalone import close_with
 
 
 def start(state: ExecutionState, request: req.StartActivity, moment: Moment) -> Decision:
@@ -271,13 +272,22 @@ def _close_attempt(draft: Draft, activity: ActivityState, kind: type[ev.Event], 
     if activity.started_at is not None:
         placed = draft.add(ev.ActivityTaskStarted, at=activity.started_at, **started)
         started_event_id = placed.event_id
-    draft.add(kind, started_event_id=started_event_id, **attributes)
-    need_task(draft)
+    _closed(draft, draft.add(kind, started_event_id=started_event_id, **attributes))
+
+
+def _closed(draft: Draft, closed: ev.Event) -> None:
+    """The workflow hears of it, or where there is none the run ends."""
+    if draft.state.started.standalone_activity_id:
+        close_with(draft, closed)
+    else:
+        need_task(draft)
 
 
 def _cancel_now(draft: Draft, activity: ActivityState, requested_event_id: int = 0) -> None:
-    draft.add(
+    closed = draft.add(
         ev.ActivityTaskCanceled,
         scheduled_event_id=activity.scheduled.event_id,
         latest_cancel_requested_event_id=requested_event_id or activity.cancel_requested_event_id,
     )
+    if draft.state.started.standalone_activity_id:
+        close_with(draft, closed)

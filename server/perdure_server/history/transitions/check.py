@@ -110,7 +110,12 @@ def _child(overlay: Overlay, command: c.StartChildWorkflowExecution) -> str | No
         return f"{children_max} children are pending, the most that a run may have"
     wrong = command.retry_policy.refusal() if command.retry_policy else None
     return (
-        _names(overlay, workflow_id=command.workflow_id, workflow_type=command.workflow_type)
+        _names(
+            overlay,
+            workflow_id=command.workflow_id,
+            workflow_type=command.workflow_type,
+            namespace=command.namespace or "its own",
+        )
         or wrong
         or _positive(
             workflow_execution_timeout=command.workflow_execution_timeout,
@@ -136,11 +141,13 @@ def _message(
     messages_max = overlay.limits.pending_messages_max
     if len(overlay.state.messages) + overlay.messages > messages_max:
         return f"{messages_max} messages to other executions are pending, the most that a run may have"
-    return _names(overlay, workflow_id=command.workflow_id)
+    return _names(overlay, workflow_id=command.workflow_id, namespace=command.namespace or "its own")
 
 
 def _names(overlay: Overlay, **names: str) -> str | None:
     for name, value in names.items():
+        if "\0" in value:
+            return f"{name} has a NUL character"
         if not value or len(value) > overlay.limits.id_length_max:
             return f"{name} must have 1 to {overlay.limits.id_length_max} characters"
     return None

@@ -14,6 +14,7 @@ from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, Ne
 from perdure_server.history.retry import Trial, plan_retry
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.across import take_leave
+from perdure_server.history.transitions.activity import request_cancel
 from perdure_server.history.transitions.arrival import arrive, flush, need_task, schedule_task
 from perdure_server.history.transitions.chain import Successor, try_again
 
@@ -67,6 +68,9 @@ def cancel(state: ExecutionState, request: req.CancelExecution, moment: Moment) 
         external_workflow_id=request.external_workflow_id,
         external_run_id=request.external_run_id,
     )
+    if state.started.standalone_activity_id:
+        for activity in state.activities.values():
+            request_cancel(draft, activity, 0)
     return draft.decision()
 
 
