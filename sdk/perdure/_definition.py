@@ -140,6 +140,11 @@ class Activity(Generic[P, R_co]):
         return self.definition.name
 
     @property
+    def options(self) -> ActivityOptions:
+        """Its options, as declared and as changed by `with_options`."""
+        return self._options
+
+    @property
     def fn(self) -> Callable[P, Any]:
         """The function itself; bound where the activity is a method of an instance."""
         if self.instance is None:

@@ -44,12 +44,12 @@ class Service:
         self.namespace = namespace
         self.identity = identity
         self.converter = converter
-        self._root = f"/api/v1/namespaces/{quote(namespace, safe='')}"
+        self.root = f"/api/v1/namespaces/{quote(namespace, safe='')}"
         self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def _path(self, workflow_id: str, *parts: str, **query: str | float) -> str:
         segments = "/".join(quote(part, safe="") for part in (workflow_id, *parts))
-        return f"{self._root}/workflows/{segments}{_query(query)}"
+        return f"{self.root}/workflows/{segments}{query_of(query)}"
 
     async def start(self, workflow_id: str, request: StartWorkflowRequest) -> StartWorkflowAnswer:
         """Starts a workflow."""
@@ -103,16 +103,16 @@ class Service:
 
     async def list_workflows(self, query: str, *, limit: int, order_by: str, cursor: str) -> ListWorkflowsAnswer:
         """One page of a list."""
-        asked = _query({"query": query, "limit": limit, "order_by": order_by, "cursor": cursor})
-        return await self.connection.call("GET", f"{self._root}/workflows{asked}", None, ListWorkflowsAnswer)
+        asked = query_of({"query": query, "limit": limit, "order_by": order_by, "cursor": cursor})
+        return await self.connection.call("GET", f"{self.root}/workflows{asked}", None, ListWorkflowsAnswer)
 
     async def count_workflows(self, query: str) -> CountWorkflowsAnswer:
         """How many workflows a query finds."""
-        path = f"{self._root}/workflow-count{_query({'query': query})}"
+        path = f"{self.root}/workflow-count{query_of({'query': query})}"
         return await self.connection.call("GET", path, None, CountWorkflowsAnswer)
 
 
-def _query(given: Mapping[str, str | float]) -> str:
+def query_of(given: Mapping[str, str | float]) -> str:
     """The query part of a path, without what is empty."""
     found = {name: value for name, value in given.items() if value not in ("", 0)}
     return f"?{urlencode(found)}" if found else ""

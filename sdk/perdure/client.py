@@ -26,14 +26,25 @@ from perdure._messages import seconds_of
 from perdure._options import StartOptions, checked
 from perdure._parameters import Parameters
 from perdure._service import Service
+from perdure._standalone import (
+    ActivityExecution,
+    ActivityExecutionDescription,
+    StandaloneActivities,
+    StandaloneActivityHandle,
+    StartActivityOptions,
+)
 from perdure.converter import DataConverter
 from perdure.exceptions import NotSupportedError, RPCError, WorkflowAlreadyStartedError
 from perdure_proto.errors import Code
 from perdure_proto.service import CountWorkflowsAnswer, StartWorkflowRequest
 
 __all__ = [
+    "ActivityExecution",
+    "ActivityExecutionDescription",
     "Client",
     "History",
+    "StandaloneActivityHandle",
+    "StartActivityOptions",
     "StartOptions",
     "WaitForStage",
     "WorkflowExecution",
@@ -69,7 +80,7 @@ class _Start(NamedTuple):
     result_type: Any
 
 
-class Client:
+class Client(StandaloneActivities):
     """A connection to the service, in one namespace. Made with `Client.connect`; belongs to the loop it was made on.
 
     Example:

@@ -16,7 +16,9 @@ from perdure_proto.errors import STATUS, Code
 from perdure_proto.failures import Failure, RetryState, TimeoutType
 
 __all__ = [
+    "ActivityAlreadyStartedError",
     "ActivityError",
+    "ActivityFailureError",
     "ApplicationError",
     "CancelledError",
     "ChildWorkflowError",
@@ -261,6 +263,43 @@ class WorkflowFailureError(PerdureError):
 
     def __str__(self) -> str:
         return f"{self.args[0]}: {type(self.cause).__name__}: {self.cause}"
+
+
+class ActivityFailureError(PerdureError):
+    """A standalone activity did not return; `cause` says why.
+
+    Raised by `result()` and `execute_activity`. The cause is an `ApplicationError`, `CancelledError`,
+    `TerminatedError` or `TimeoutError`.
+    """
+
+    def __init__(self, message: str = "Activity failed", *, cause: BaseException) -> None:
+        super().__init__(message)
+        self.__cause__: BaseException | None = cause
+
+    @property
+    def cause(self) -> BaseException:
+        """Why the activity failed."""
+        assert self.__cause__ is not None
+        return self.__cause__
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}: {type(self.cause).__name__}: {self.cause}"
+
+
+class ActivityAlreadyStartedError(PerdureError):
+    """The id is taken by a standalone activity, and the id policies do not allow another.
+
+    Args:
+        activity_id: the id that is taken.
+        activity_type: the type that was to be started.
+        run_id: the run that has it, where known.
+    """
+
+    def __init__(self, activity_id: str, activity_type: str, *, run_id: str | None = None) -> None:
+        super().__init__(f"Activity {activity_id!r} is already started")
+        self.activity_id = activity_id
+        self.activity_type = activity_type
+        self.run_id = run_id
 
 
 class WorkflowContinuedAsNewError(PerdureError):
