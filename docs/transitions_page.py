@@ -12,10 +12,13 @@ from perdure_server.history.decide import DECISIONS
 from perdure_server.history.evolve import EVENTS, RECORDS
 from perdure_server.history.transitions.check import CHECKS
 from perdure_server.history.transitions.commands import COMMANDS
-from perdure_worker.replay.machines import activity, marker, timer, update
+from perdure_worker.replay.machines import activity, child, external, marker, timer, update
 
 MACHINES: tuple[tuple[str, Mapping[tuple[str, str], tuple[str, str]], str], ...] = (
     ("Activity", activity.TABLE, "created"),
+    ("Child workflow", child.TABLE, "created"),
+    ("External cancel", external.CANCEL_TABLE, "created"),
+    ("External signal", external.SIGNAL_TABLE, "created"),
     ("Local activity", marker.TABLE, "pending"),
     ("Patch", marker.PATCH_TABLE, "created"),
     ("Timer", timer.TABLE, "created"),

@@ -122,6 +122,7 @@ class StartChildWorkflowExecution(Command, frozen=True, kw_only=True):
     search_attributes: dict[str, Any] = {}
     priority: Priority | None = None
     summary: str = ""
+    static_details: str = ""
 
 
 class SignalExternalWorkflowExecution(Command, frozen=True, kw_only=True):

@@ -32,9 +32,9 @@ from typing import (
 )
 
 from perdure._call import Call
-from perdure._messages import ChildWorkflowHandle
+from perdure._children import ChildWorkflowHandle, child_fields, until_started
 from perdure._options import ActivityOptions, ChildOptions, checked
-from perdure._runtime import ActivityRequest, WorkflowRuntime, current
+from perdure._runtime import ActivityRequest, ChildWorkflowRequest, WorkflowRuntime, current
 from perdure._signature import Scope, Signature, is_untyped, resolve
 
 P = ParamSpec("P")
@@ -309,7 +309,8 @@ class Workflow(Generic[P, R_co]):
         async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
             """In a workflow, runs it as a child when awaited; `client.start_workflow` takes the call as it is.
 
-            Raises `ChildWorkflowError` when the child fails, and `RuntimeError` when awaited outside a workflow.
+            Raises `ChildWorkflowError` when the child fails, `WorkflowAlreadyStartedError` when its id is taken,
+            `ConversionError` for an argument that does not fit, and `RuntimeError` when awaited outside a workflow.
             """
             raise NotImplementedError
 
@@ -319,14 +320,20 @@ class Workflow(Generic[P, R_co]):
             return Call(self, args, kwargs)
 
     async def start(self, *args: P.args, **kwargs: P.kwargs) -> ChildWorkflowHandle[R_co]:
-        """Starts it as a child and waits until it has started. Not in this version: raises `NotSupportedError`."""
-        _ = args, kwargs
-        self._parent().not_here_yet("child workflows")
+        """Starts it as a child, waits until it has started, and gives a handle to it. Raises as the call itself does.
+
+        Example:
+            ``handle = await child.with_options(id="c-1").start("Ada")``
+        """
+        return await until_started(self._parent(), self._request(args, kwargs))
 
     def with_options(self, **options: Unpack[ChildOptions]) -> Self:
         """The same workflow with options for running as a child.
 
         Raises `TypeError` or `ValueError` for an option that is not valid.
+
+        Example:
+            ``await child.with_options(id="c-1", parent_close_policy="abandon")("Ada")``
         """
         copy = object.__new__(type(self))
         given = checked(options, ChildOptions, "a child workflow")
@@ -335,8 +342,18 @@ class Workflow(Generic[P, R_co]):
 
     def begin(self, args: tuple[object, ...], kwargs: dict[str, object]) -> Generator[Any, Any, Any]:
         """Starts it as a child: a `Call` does this when it is awaited."""
-        _ = args, kwargs
-        self._parent().not_here_yet("child workflows")
+        return self._parent().start_child_workflow(self._request(args, kwargs)).__await__()
+
+    def _request(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ChildWorkflowRequest:
+        signature = self.definition.resolve()
+        return ChildWorkflowRequest(
+            workflow_type=self.name,
+            args=args,
+            kwargs=kwargs,
+            result_type=signature.result,
+            arg_types=signature.parameters,
+            **child_fields(self._options),
+        )
 
     def _parent(self) -> WorkflowRuntime:
         runtime = current.get()

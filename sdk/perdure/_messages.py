@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Generic, ParamSpec, TypeVar, cast, get_args, get_type_hints, overload
 
@@ -246,8 +246,9 @@ class Signals(ABC):
     async def signal(self, signal: Any, /, *args: Any) -> None:
         """Sends a signal: `signal(approve, value)`, `signal(approve(value))`, or `signal("approve", value)` untyped.
 
-        Returns once it is durable. Raises `RPCError` when there is no such workflow or it is closed, and
-        `ConversionError` for a value that does not fit.
+        Returns once it is durable. Raises `ConversionError` for a value that does not fit, and when there is no such
+        workflow or it is closed: `RPCError` in a client, `ApplicationError` of type
+        `EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND` in a workflow.
         """
         await self._send_signal(outgoing(signal, args, {}, SignalCall))
 
@@ -284,30 +285,6 @@ def outgoing(
     if isinstance(given, kind) and not args and not kwargs:
         return Outgoing(given.message.name, given.args, given.kwargs, given.message)
     raise TypeError(f"{given!r} is not a {kind.__name__.removesuffix('Call').lower()} or its name")
-
-
-class ChildWorkflowHandle(Signals, Generic[R_co]):
-    """A child workflow that has started: await it for its result, signal it, cancel it."""
-
-    @property
-    def id(self) -> str:
-        """The child's workflow id."""
-        raise NotImplementedError
-
-    @property
-    def first_execution_run_id(self) -> str | None:
-        """The run id of the child's first run."""
-        raise NotImplementedError
-
-    def cancel(self) -> None:
-        """Asks the child to stop."""
-        raise NotImplementedError
-
-    def __await__(self) -> Generator[Any, Any, R_co]:
-        raise NotImplementedError
-
-    async def _send_signal(self, call: Outgoing) -> None:
-        raise NotImplementedError
 
 
 def seconds_of(duration: timedelta | float) -> float:

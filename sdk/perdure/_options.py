@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, get_args
 
 from perdure_proto.options import (
     NAMED_RETRY_POLICIES,
@@ -90,23 +90,39 @@ class StartOptions(TypedDict, total=False):
 
 
 class ChildOptions(TypedDict, total=False):
-    """How a child workflow is started."""
+    """How a child workflow is started. Every option has a default; one that is None is as if not given."""
 
     id: str | None
+    """Workflow id. Default: a UUID, of the parent's own chance."""
+    namespace: str | None
+    """Where it runs. Default: the parent's."""
     task_queue: str | None
+    """Default: the parent's."""
     cancellation_type: ChildWorkflowCancellationType
+    """What cancelling the call waits for. Default `wait_cancellation_completed`: until the child has closed."""
     parent_close_policy: ParentClosePolicy
+    """What becomes of the child when the parent closes first. Default `terminate`."""
     execution_timeout: timedelta | None
+    """How long the whole chain of the child's runs may take. Default none."""
     run_timeout: timedelta | None
+    """How long one run may take. Default: the execution timeout."""
     task_timeout: timedelta | None
+    """How long one workflow task may take. Default 10 s, at most 120 s."""
     id_reuse_policy: IdReusePolicy
+    """Against a closed workflow of the id. Default `allow_duplicate`. A running one always makes the start fail."""
     retry_policy: RetryPolicy | NamedRetryPolicy | None
+    """Default none: a failed child is not run again."""
     cron_schedule: str
     memo: Mapping[str, Any]
+    """Notes that lists show; JSON values."""
     search_attributes: Mapping[str, Any]
+    """What lists filter by: strings, numbers, booleans, datetimes, lists of strings."""
     static_summary: str | None
+    """One line about the child, for people."""
     static_details: str | None
+    """Markdown about the child, for people."""
     priority: Priority | None
+    """Default: the parent's."""
 
 
 class ContinueAsNewOptions(TypedDict, total=False):
@@ -143,9 +159,24 @@ def checked(options: Mapping[str, Any], allowed: type, owner: str) -> dict[str, 
     for name, value in found.items():
         if name.endswith("_timeout") and value is not None:
             _check_duration(name, value)
+    if allowed is ChildOptions:
+        _check_choices(found)
     if "retry_policy" in found:
         found["retry_policy"] = retry_policy_of(found["retry_policy"])
     return found
+
+
+_CHOICES: Final = {
+    "cancellation_type": get_args(ChildWorkflowCancellationType),
+    "parent_close_policy": get_args(ParentClosePolicy),
+    "id_reuse_policy": get_args(IdReusePolicy),
+}
+
+
+def _check_choices(options: Mapping[str, Any]) -> None:
+    for name, choices in _CHOICES.items():
+        if options.get(name) is not None and options[name] not in choices:
+            raise ValueError(f"{name} is one of {', '.join(choices)}, not {options[name]!r}")
 
 
 def _check_duration(name: str, value: object) -> None:

@@ -8,7 +8,7 @@ Values in requests are Python values: the runtime converts them, with the data c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from random import Random
@@ -17,7 +17,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from perdure_proto.options import CancellationType, Priority, RetryPolicy
+from perdure_proto.options import CancellationType, IdReusePolicy, ParentClosePolicy, Priority, RetryPolicy
 
 
 class ActivityRequest(Struct, frozen=True, kw_only=True):
@@ -44,6 +44,59 @@ class ActivityRequest(Struct, frozen=True, kw_only=True):
     priority: Priority | None = None
     arg_types: Sequence[Any] | None = None
     """Annotated types of the positional parameters, in order (a `Parameters`); None when called by name."""
+
+
+class ChildWorkflowRequest(Struct, frozen=True, kw_only=True):
+    """One child workflow that workflow code starts. What is None is the runtime's to choose: a fresh id, its queue."""
+
+    workflow_type: str
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    result_type: Any
+    id: str | None = None
+    namespace: str | None = None
+    task_queue: str | None = None
+    cancellation_type: CancellationType = "wait_cancellation_completed"
+    parent_close_policy: ParentClosePolicy = "terminate"
+    execution_timeout: timedelta | None = None
+    run_timeout: timedelta | None = None
+    task_timeout: timedelta | None = None
+    id_reuse_policy: IdReusePolicy = "allow_duplicate"
+    retry_policy: RetryPolicy | None = None
+    cron_schedule: str = ""
+    memo: Mapping[str, Any] = {}
+    search_attributes: Mapping[str, Any] = {}
+    static_summary: str = ""
+    static_details: str = ""
+    priority: Priority | None = None
+    arg_types: Sequence[Any] | None = None
+    """Annotated types of the positional parameters, in order; None when called by name."""
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """Another execution. Without a run id its current one is meant, without a namespace one of the same."""
+
+    workflow_id: str
+    run_id: str = ""
+    namespace: str = ""
+    child_workflow_only: bool = False
+
+
+class SignalExternalRequest(Struct, frozen=True, kw_only=True):
+    """A signal from workflow code to another execution."""
+
+    target: Target
+    signal_name: str
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    arg_types: Sequence[Any] | None = None
+
+
+class CancelExternalRequest(Struct, frozen=True, kw_only=True):
+    """A request from workflow code that another execution stop."""
+
+    target: Target
+    reason: str = ""
 
 
 class ContinueAsNewRequest(Struct, frozen=True, kw_only=True):
@@ -99,6 +152,22 @@ class WorkflowRuntime(Protocol):
 
         The future hashes by creation number. In a query or a validator this raises.
         """
+        ...
+
+    def start_child_workflow(self, request: ChildWorkflowRequest) -> asyncio.Future[Any]:
+        """Starts a child now: a `ChildWorkflowHandle`. `cancel()` on it follows its cancellation type."""
+        ...
+
+    def child_started(self, child: asyncio.Future[Any]) -> asyncio.Future[None]:
+        """Done when that child has started, or could not be; cancelling it cancels the child."""
+        ...
+
+    def signal_external_workflow(self, request: SignalExternalRequest) -> asyncio.Future[None]:
+        """Done when the other execution has the signal. Cancelling it takes back a signal that has not left."""
+        ...
+
+    def cancel_external_workflow(self, request: CancelExternalRequest) -> asyncio.Future[None]:
+        """Done when the other execution has been asked to stop. Cancelling it only stops waiting."""
         ...
 
     def start_timer(self, delay: float, summary: str | None = None) -> asyncio.Future[None]:

@@ -12,8 +12,7 @@ from typing import Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, cast, overlo
 from perdure._call import Call
 from perdure._definition import ActivityHandle, Workflow, with_default_timeout
 from perdure._handlers import runtime_for
-from perdure._messages import ChildWorkflowHandle, Outgoing, Signals
-from perdure._options import ActivityOptions, ChildOptions, ContinueAsNewOptions, checked
+from perdure._options import ActivityOptions, ContinueAsNewOptions, checked
 from perdure._runtime import ActivityRequest, ContinueAsNewRequest
 
 P = ParamSpec("P")
@@ -101,38 +100,6 @@ def _start_named(
 
 
 @overload
-async def start_child_workflow(
-    workflow: str, *, args: Sequence[object] = ..., result_type: type[T], **options: Unpack[ChildOptions]
-) -> ChildWorkflowHandle[T]: ...
-@overload
-async def start_child_workflow(
-    workflow: str, *, args: Sequence[object] = ..., result_type: None = ..., **options: Unpack[ChildOptions]
-) -> ChildWorkflowHandle[Any]: ...
-async def start_child_workflow(
-    workflow: str, *, args: Sequence[object] = (), result_type: Any = None, **options: Unpack[ChildOptions]
-) -> ChildWorkflowHandle[Any]:
-    """Starts a child workflow by name. Not in this version: raises `NotSupportedError`."""
-    _ = workflow, args, result_type, options
-    runtime_for("a child workflow").not_here_yet("child workflows")
-
-
-@overload
-async def execute_child_workflow(
-    workflow: str, *, args: Sequence[object] = ..., result_type: type[T], **options: Unpack[ChildOptions]
-) -> T: ...
-@overload
-async def execute_child_workflow(
-    workflow: str, *, args: Sequence[object] = ..., result_type: None = ..., **options: Unpack[ChildOptions]
-) -> Any: ...
-async def execute_child_workflow(
-    workflow: str, *, args: Sequence[object] = (), result_type: Any = None, **options: Unpack[ChildOptions]
-) -> Any:
-    """Runs a child workflow by name. Not in this version: raises `NotSupportedError`."""
-    _ = workflow, args, result_type, options
-    runtime_for("a child workflow").not_here_yet("child workflows")
-
-
-@overload
 def continue_as_new(call: Coroutine[Any, Any, object], /, **options: Unpack[ContinueAsNewOptions]) -> NoReturn: ...
 @overload
 def continue_as_new(
@@ -178,28 +145,6 @@ def _next_run(options: ContinueAsNewOptions) -> dict[str, Any]:
         if found.get(name) is not None:
             found[name] = dict(found[name])
     return found
-
-
-class ExternalWorkflowHandle(Signals):
-    """A workflow that this one did not start."""
-
-    def __init__(self, id: str, run_id: str | None = None) -> None:
-        self.id = id
-        self.run_id = run_id
-
-    async def cancel(self) -> None:
-        """Asks it to stop. Not in this version: raises `NotSupportedError`."""
-        runtime_for("an external workflow").not_here_yet("cancelling external workflows")
-
-    async def _send_signal(self, call: Outgoing) -> None:
-        _ = call
-        runtime_for("an external workflow").not_here_yet("signalling external workflows")
-
-
-def external(workflow_id: str, *, run_id: str | None = None) -> ExternalWorkflowHandle:
-    """Another workflow, to signal or cancel. Not in this version: raises `NotSupportedError`."""
-    _ = workflow_id, run_id
-    runtime_for("workflow.external()").not_here_yet("workflow.external()")
 
 
 class Saga:

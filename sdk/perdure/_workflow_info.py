@@ -12,6 +12,14 @@ from msgspec import Struct
 from perdure_proto.options import Priority, RetryPolicy
 
 
+class ParentInfo(Struct, frozen=True, kw_only=True):
+    """The run that started this workflow as a child."""
+
+    namespace: str
+    workflow_id: str
+    run_id: str
+
+
 class Info(Struct, frozen=True, kw_only=True):
     """The run that asks. Times are in UTC; a fresh one is as of now."""
 
@@ -34,8 +42,8 @@ class Info(Struct, frozen=True, kw_only=True):
     continued_run_id: str | None = None
     """The run before, where this one continued it as new."""
     first_execution_run_id: str
-    parent: None = None
-    """The workflow that started this one as a child: none in this version."""
+    parent: ParentInfo | None = None
+    """The workflow that started this one as a child; None when none did."""
     memo: Mapping[str, Any] = MappingProxyType({})
     search_attributes: Mapping[str, Any] = MappingProxyType({})
     priority: Priority = Priority()

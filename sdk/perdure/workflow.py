@@ -15,13 +15,14 @@ from random import Random
 from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 from uuid import UUID
 
+from perdure._children import ChildWorkflowHandle, execute_child_workflow, start_child_workflow
 from perdure._definition import Workflow, WorkflowDefinition
+from perdure._external import ExternalWorkflowHandle, external
 from perdure._handle import WorkflowHandle, WorkflowUpdateHandle
 from perdure._handler_decorators import query, signal, update
 from perdure._handlers import UnfinishedPolicy, UpdateHandler, runtime_for
 from perdure._loggers import WorkflowLogger
 from perdure._messages import (
-    ChildWorkflowHandle,
     Query,
     QueryCall,
     Signal,
@@ -35,23 +36,19 @@ from perdure._options import ActivityOptions, ChildOptions, ChildWorkflowCancell
 from perdure._runtime import current
 from perdure._signature import caller, check_type, remember_scope, scope_around
 from perdure._workflow_calls import (
-    ExternalWorkflowHandle,
     Saga,
     continue_as_new,
     execute_activity,
-    execute_child_workflow,
     execute_local_activity,
-    external,
     metric_meter,
     saga,
     set_current_details,
     start_activity,
-    start_child_workflow,
     upsert_memo,
     upsert_search_attributes,
     waitpoint,
 )
-from perdure._workflow_info import Info, UpdateInfo
+from perdure._workflow_info import Info, ParentInfo, UpdateInfo
 from perdure.exceptions import ContinueAsNewError, NondeterminismError
 from perdure_proto.options import ParentClosePolicy
 
@@ -66,6 +63,7 @@ __all__ = [
     "Info",
     "NondeterminismError",
     "ParentClosePolicy",
+    "ParentInfo",
     "Query",
     "QueryCall",
     "Saga",

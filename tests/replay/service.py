@@ -39,6 +39,18 @@ RECORDED: dict[type[cmd.Command], tuple[type[ev.Event], tuple[str, ...]]] = {
     cmd.CompleteWorkflowExecution: (ev.WorkflowExecutionCompleted, ("result", "encoding")),
     cmd.FailWorkflowExecution: (ev.WorkflowExecutionFailed, ("failure",)),
     cmd.CancelWorkflowExecution: (ev.WorkflowExecutionCanceled, ()),
+    cmd.StartChildWorkflowExecution: (
+        ev.StartChildWorkflowExecutionInitiated,
+        ("workflow_id", "workflow_type", "namespace", "input"),
+    ),
+    cmd.SignalExternalWorkflowExecution: (
+        ev.SignalExternalWorkflowExecutionInitiated,
+        ("workflow_id", "signal_name", "namespace", "run_id", "input"),
+    ),
+    cmd.RequestCancelExternalWorkflowExecution: (
+        ev.RequestCancelExternalWorkflowExecutionInitiated,
+        ("workflow_id", "namespace", "run_id", "reason"),
+    ),
     cmd.RecordMarker: (ev.MarkerRecorded, ("marker_name", "details", "failure")),
 }
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from perdure_proto import events as ev
 from perdure_proto.events import AnyEvent, Event
 from perdure_worker.replay.machines.table import IllegalTransitionError
+from perdure_worker.replay.others import Answer, ChildClosed
 from perdure_worker.workflow_calls import Parts
 
 
@@ -42,6 +43,22 @@ def _close_activity(parts: Parts, event: AnyEvent) -> None:
     parts.activities.close(event)
 
 
+def _begin_child(parts: Parts, event: ev.ChildWorkflowExecutionStarted) -> None:
+    parts.children.begin(event)
+
+
+def _refuse_child(parts: Parts, event: ev.StartChildWorkflowExecutionFailed) -> None:
+    parts.children.refuse(event)
+
+
+def _close_child(parts: Parts, event: ChildClosed) -> None:
+    parts.children.close(event)
+
+
+def _answer(parts: Parts, event: Answer) -> None:
+    parts.external.answer(event)
+
+
 def _refuse(_: Parts, event: AnyEvent) -> None:
     raise IllegalTransitionError(f"event {event.event_id}, {event.event_type}, is not in this version of perdure")
 
@@ -56,5 +73,16 @@ _TABLE: Final[Mapping[type[Event], Callable[[Parts, Any], None]]] = MappingProxy
         ev.ActivityTaskFailed: _close_activity,
         ev.ActivityTaskTimedOut: _close_activity,
         ev.ActivityTaskCanceled: _close_activity,
+        ev.ChildWorkflowExecutionStarted: _begin_child,
+        ev.StartChildWorkflowExecutionFailed: _refuse_child,
+        ev.ChildWorkflowExecutionCompleted: _close_child,
+        ev.ChildWorkflowExecutionFailed: _close_child,
+        ev.ChildWorkflowExecutionCanceled: _close_child,
+        ev.ChildWorkflowExecutionTimedOut: _close_child,
+        ev.ChildWorkflowExecutionTerminated: _close_child,
+        ev.ExternalWorkflowExecutionSignaled: _answer,
+        ev.SignalExternalWorkflowExecutionFailed: _answer,
+        ev.ExternalWorkflowExecutionCancelRequested: _answer,
+        ev.RequestCancelExternalWorkflowExecutionFailed: _answer,
     }
 )

@@ -14,15 +14,26 @@ from uuid import UUID
 
 from msgspec import Raw
 
-from perdure._runtime import ActivityRequest, Channel, ContinueAsNewRequest, Handler
-from perdure._workflow_info import Info, UpdateInfo
+from perdure._runtime import (
+    ActivityRequest,
+    CancelExternalRequest,
+    Channel,
+    ChildWorkflowRequest,
+    ContinueAsNewRequest,
+    Handler,
+    SignalExternalRequest,
+)
+from perdure._workflow_info import Info, ParentInfo, UpdateInfo
 from perdure.converter import DataConverter
 from perdure.exceptions import ContinueAsNewError, NotSupportedError
 from perdure_proto.codec import encoder
 from perdure_proto.commands import RecordMarker
+from perdure_proto.events import WorkflowExecutionStarted
 from perdure_proto.options import Priority
 from perdure_worker.activity_calls import ActivityCalls
+from perdure_worker.child_calls import ChildCalls, StartedChild
 from perdure_worker.conditions import Conditions
+from perdure_worker.external_calls import ExternalCalls
 from perdure_worker.messages import SIGNAL, UPDATE, Handlers, Signals
 from perdure_worker.queries import QUERY
 from perdure_worker.replay.machines.marker import PATCH, PatchDetails
@@ -41,6 +52,8 @@ class Parts:
         self.signals = signals
         self.updates = Updates(run, handlers)
         self.activities = ActivityCalls(run)
+        self.children = ChildCalls(run)
+        self.external = ExternalCalls(run)
         self.timers = Timers(run)
         self.conditions = Conditions()
         self.recorded_patches: set[str] = set()
@@ -61,6 +74,19 @@ class WorkflowCalls:
 
     def start_activity(self, request: ActivityRequest) -> asyncio.Future[Any]:
         return self._parts.activities.start(request)
+
+    def start_child_workflow(self, request: ChildWorkflowRequest) -> asyncio.Future[Any]:
+        return self._parts.children.start_child(request)
+
+    def child_started(self, child: asyncio.Future[Any]) -> asyncio.Future[None]:
+        assert isinstance(child, StartedChild)
+        return self._parts.children.started(child)
+
+    def signal_external_workflow(self, request: SignalExternalRequest) -> asyncio.Future[None]:
+        return self._parts.external.signal(request)
+
+    def cancel_external_workflow(self, request: CancelExternalRequest) -> asyncio.Future[None]:
+        return self._parts.external.cancel(request)
 
     def start_timer(self, delay: float, summary: str | None = None) -> asyncio.Future[None]:
         return self._parts.timers.start(delay, summary or "")
@@ -133,6 +159,7 @@ class WorkflowCalls:
             cron_schedule=started.cron_schedule or None,
             continued_run_id=started.continued_execution_run_id or None,
             first_execution_run_id=started.first_execution_run_id,
+            parent=_parent_of(started),
             memo=started.memo,
             search_attributes=started.search_attributes,
             priority=started.priority or Priority(),
@@ -179,3 +206,13 @@ class WorkflowCalls:
 
     def not_here_yet(self, what: str) -> NoReturn:
         raise NotSupportedError(f"{what} are not in this version of perdure")
+
+
+def _parent_of(started: WorkflowExecutionStarted) -> ParentInfo | None:
+    if not started.parent_workflow_id:
+        return None
+    return ParentInfo(
+        namespace=started.parent_workflow_namespace,
+        workflow_id=started.parent_workflow_id,
+        run_id=started.parent_run_id,
+    )

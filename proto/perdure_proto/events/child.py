@@ -40,6 +40,7 @@ class StartChildWorkflowExecutionInitiated(Event, frozen=True, kw_only=True):
     search_attributes: dict[str, Any] = {}
     priority: Priority | None = None
     summary: str = ""
+    static_details: str = ""
 
 
 class StartChildWorkflowExecutionFailed(Event, frozen=True, kw_only=True):

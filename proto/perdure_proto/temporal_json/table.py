@@ -191,7 +191,8 @@ CHILDREN = (
         e.timeouts("workflow_execution_timeout", "workflow_run_timeout", "workflow_task_timeout"),
         e.at("parent_close_policy", enums.PARENT_CLOSE_POLICY),
         e.at("workflow_id_reuse_policy", enums.ID_REUSE_POLICY),
-        [RETRIES, RANK, e.header(), e.memo(), e.search_attributes(), e.summary("summary", "summary")],
+        [RETRIES, RANK, e.header(), e.memo(), e.search_attributes()],
+        [e.summary("summary", "summary"), e.summary("static_details", "details")],
         COMPLETED_ID,
     ),
     event(

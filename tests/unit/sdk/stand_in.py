@@ -11,7 +11,14 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from perdure import _runtime, workflow
-from perdure._runtime import ActivityRequest, ContinueAsNewRequest, Handler
+from perdure._runtime import (
+    ActivityRequest,
+    CancelExternalRequest,
+    ChildWorkflowRequest,
+    ContinueAsNewRequest,
+    Handler,
+    SignalExternalRequest,
+)
 from perdure.converter import DataConverter
 from perdure.exceptions import ContinueAsNewError, NotSupportedError
 
@@ -37,6 +44,8 @@ class StandInChannel:
 class StandInRuntime:
     def __init__(self) -> None:
         self.activities: list[ActivityRequest] = []
+        self.children: list[ChildWorkflowRequest] = []
+        self.sent: list[SignalExternalRequest | CancelExternalRequest] = []
         self.results: list[Any] = []
         self.timers: list[tuple[float, str | None]] = []
         self.handlers: dict[str | None, Handler] = {}
@@ -52,6 +61,26 @@ class StandInRuntime:
         self.activities.append(request)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         future.set_result(self.results.pop(0) if self.results else None)
+        return future
+
+    def start_child_workflow(self, request: ChildWorkflowRequest) -> asyncio.Future[Any]:
+        self.children.append(request)
+        return self._done(self.results.pop(0) if self.results else None)
+
+    def child_started(self, child: asyncio.Future[Any]) -> asyncio.Future[None]:
+        return self._done(None)
+
+    def signal_external_workflow(self, request: SignalExternalRequest) -> asyncio.Future[None]:
+        self.sent.append(request)
+        return self._done(None)
+
+    def cancel_external_workflow(self, request: CancelExternalRequest) -> asyncio.Future[None]:
+        self.sent.append(request)
+        return self._done(None)
+
+    def _done(self, value: Any) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.set_result(value)
         return future
 
     def start_timer(self, delay: float, summary: str | None = None) -> asyncio.Future[None]:

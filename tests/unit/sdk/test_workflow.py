@@ -11,7 +11,9 @@ from typing import Any, cast
 import pytest
 
 from perdure import activity, workflow
+from perdure._runtime import CancelExternalRequest, SignalExternalRequest, Target
 from perdure.exceptions import ContinueAsNewError, ConversionError, NotSupportedError
+from perdure_proto.options import RetryPolicy
 from tests.unit.sdk.stand_in import NOW, inside
 
 
@@ -23,6 +25,9 @@ async def hello(name: str, *, loud: bool = False) -> str:
 @workflow.defn(name="other", failure_exception_types=[Exception], versioning_behavior="pinned")
 async def second(count: int) -> int:
     return count
+
+
+paid = workflow.Signal[int]("paid")
 
 
 class Opaque:
@@ -53,23 +58,86 @@ async def test_a_workflow_outside_a_workflow_says_what_to_do() -> None:
         await hello("Ada")
 
 
-async def test_child_workflows_are_not_here_yet() -> None:
-    """Each way to start one gives the one clear error."""
-    with inside():
-        with pytest.raises(NotSupportedError, match="child workflows"):
-            await hello("Ada")
-        with pytest.raises(NotSupportedError, match="child workflows"):
-            _ = await hello.with_options(id="c").start("Ada")
-        with pytest.raises(NotSupportedError, match="child workflows"):
-            await workflow.execute_child_workflow("hello", args=["Ada"])
-        with pytest.raises(NotSupportedError, match="child workflows"):
-            _ = await workflow.start_child_workflow("hello")
+async def test_a_child_is_a_request_with_its_options() -> None:
+    """By call, by start and by name: arguments, types and options go to the runtime; what is None does not."""
+    with inside() as runtime:
+        runtime.results = ["done", None, 3, None]
+        assert "done" == await hello.with_options(id="c", memo=cast(Any, None), retry_policy="none")("Ada")
+        _ = await hello.with_options(parent_close_policy="abandon").start("Bob")
+        assert 3 == await workflow.execute_child_workflow("far", args=[1], result_type=int, task_queue="q")
+        _ = await workflow.start_child_workflow("far")
+    called, begun, named, last = runtime.children
+    assert ("hello", ("Ada",), "c", str, {}) == (
+        called.workflow_type,
+        called.args,
+        called.id,
+        called.result_type,
+        called.memo,
+    )
+    assert RetryPolicy(maximum_attempts=1) == called.retry_policy
+    assert ("abandon", "wait_cancellation_completed") == (begun.parent_close_policy, begun.cancellation_type)
+    assert ("far", (1,), int, "q", None) == (
+        named.workflow_type,
+        named.args,
+        named.result_type,
+        named.task_queue,
+        named.arg_types,
+    )
+    assert (Any, ()) == (last.result_type, last.args)
+
+
+BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"idd": "x"}, TypeError, "a child workflow has no option 'idd'"),
+    ({"run_timeout": 3}, TypeError, "run_timeout is a timedelta"),
+    ({"parent_close_policy": "kill"}, ValueError, "parent_close_policy is one of terminate, abandon, request_cancel"),
+    ({"cancellation_type": "maybe"}, ValueError, "cancellation_type is one of .*, not 'maybe'"),
+    ({"id_reuse_policy": "fail"}, ValueError, "id_reuse_policy is one of allow_duplicate"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"), BAD_OPTIONS, ids=lambda one: next(iter(one)) if isinstance(one, dict) else ""
+)
+async def test_a_bad_option_of_a_child_is_refused_at_once(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """In every form, before anything is asked of the service."""
+    with inside() as runtime:
+        with pytest.raises(error, match=message):
+            hello.with_options(**cast(Any, options))
+        with pytest.raises(error, match=message):
+            await workflow.execute_child_workflow("hello", **cast(Any, options))
+    assert [] == runtime.children
+
+
+async def test_another_workflow_is_told_by_request() -> None:
+    """Signals and cancels name their target; a run and a namespace only where they were given."""
+    with inside() as runtime:
+        other = workflow.external("o", run_id="r", namespace="n")
+        await other.signal(paid, 3)
+        await workflow.external("p").cancel("enough")
+    signal, cancel = runtime.sent
+    assert isinstance(signal, SignalExternalRequest)
+    assert isinstance(cancel, CancelExternalRequest)
+    assert Target(workflow_id="o", run_id="r", namespace="n") == signal.target
+    assert ("paid", (3,)) == (signal.signal_name, signal.args)
+    assert (Target(workflow_id="p"), "enough") == (cancel.target, cancel.reason)
+    assert "<external workflow o>" == repr(other)
+
+
+async def test_children_and_others_need_a_workflow() -> None:
+    """Outside of one each call says what is missing."""
+    with pytest.raises(RuntimeError, match=r"client.start_workflow\(hello, …\), or hello.fn"):
+        _ = await hello.start("Ada")
+    with pytest.raises(RuntimeError, match="a child workflow"):
+        await workflow.execute_child_workflow("hello")
+    with pytest.raises(RuntimeError, match=r"workflow.external\(\)"):
+        workflow.external("o")
 
 
 MISSING: list[Callable[[], object]] = [
     workflow.saga,
     workflow.metric_meter,
-    lambda: workflow.external("w"),
     lambda: workflow.waitpoint("w"),
     lambda: workflow.upsert_memo({}),
     lambda: workflow.upsert_search_attributes({}),

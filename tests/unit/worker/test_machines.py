@@ -1,16 +1,19 @@
 """The tables of the replay machines: every entry is walked, and what is not an entry is refused by name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from perdure_proto import commands as cmd
 from perdure_proto import events as ev
 from perdure_proto.events import CLOSING_EVENTS, EVENT_TYPES
+from perdure_proto.options import CancellationType
 from perdure_worker.replay.activation import COMMAND_EVENTS, SILENT_EVENTS
-from perdure_worker.replay.machines import activity, marker, timer, update
+from perdure_worker.replay.machines import activity, child, external, marker, timer, update
 from perdure_worker.replay.machines.activity import ActivityMachine
+from perdure_worker.replay.machines.child import ChildMachine
+from perdure_worker.replay.machines.external import CancelMachine, SignalMachine
 from perdure_worker.replay.machines.marker import LocalActivityMachine, PatchMachine
 from perdure_worker.replay.machines.table import IllegalTransitionError, Machine
 from perdure_worker.replay.machines.timer import TimerMachine
@@ -26,6 +29,9 @@ MACHINES: list[tuple[AnyMachine, Table]] = [
     (PatchMachine("p"), marker.PATCH_TABLE),
     (LocalActivityMachine("1", "greet", None), marker.TABLE),
     (UpdateMachine("u"), update.TABLE),
+    (ChildMachine("c", "ship", "", None), child.TABLE),
+    (SignalMachine("w", None), external.SIGNAL_TABLE),
+    (CancelMachine("w", None), external.CANCEL_TABLE),
 ]
 ENTRIES = [
     pytest.param(machine, table, *entry, id=f"{machine.family}-{entry[0]}-{entry[1]}")
@@ -61,6 +67,18 @@ def test_what_is_not_in_the_table_is_refused_by_name(machine: AnyMachine, table:
         machine.state = state
         with pytest.raises(IllegalTransitionError, match=f"is {state}: {given} cannot happen to it"):
             machine.step(given)
+
+
+def test_a_child_whose_end_nobody_waits_for_is_settled() -> None:
+    """A cancelled child is settled where no later entry of its table resolves anything."""
+    for state in child.SETTLED:
+        actions = {action for (before, _), (_, action) in child.TABLE.items() if before == state}
+        assert actions <= {"nothing"}
+
+
+def test_every_cancellation_type_is_known_to_both_families() -> None:
+    """Each type that the options name has an input in the tables of activities and children."""
+    assert set(get_args(CancellationType)) == set(child.CANCELS) == set(activity.CANCELS)
 
 
 def test_every_command_becomes_an_event_or_is_a_rejection() -> None:

@@ -21,14 +21,19 @@ from perdure_proto.failures import Failure
 from perdure_proto.options import CancellationType
 from perdure_worker.replay.machines import activity, marker
 from perdure_worker.replay.machines.activity import ActivityMachine
+from perdure_worker.replay.machines.child import ChildMachine
+from perdure_worker.replay.machines.external import CancelMachine, SignalMachine
 from perdure_worker.replay.machines.marker import LocalActivityDetails, LocalActivityMachine, PatchMachine
 from perdure_worker.replay.machines.table import IllegalTransitionError
 from perdure_worker.replay.machines.timer import TimerMachine
 from perdure_worker.replay.machines.update import UpdateMachine
 from perdure_worker.replay.matching import BECOMES, CLOSING, agree, may_be_ignored
 from perdure_worker.replay.nondeterminism import MismatchError, Origin
+from perdure_worker.replay.others import OtherMachine, Others
 
-AnyMachine: TypeAlias = ActivityMachine | TimerMachine | PatchMachine | LocalActivityMachine | UpdateMachine
+AnyMachine: TypeAlias = (
+    ActivityMachine | TimerMachine | PatchMachine | LocalActivityMachine | UpdateMachine | OtherMachine
+)
 
 
 class Issued:
@@ -57,6 +62,8 @@ class Execution:
         self._local: dict[str, LocalActivityMachine] = {}
         self._activity_number = 0
         self._timer_number = 0
+        self.others = Others(self)
+        """Children, and what goes to other executions."""
 
     @property
     def closed(self) -> bool:
@@ -87,7 +94,7 @@ class Execution:
             return True
         action = machine.step(activity.CANCELS[how])
         if action == "drop":
-            self._drop(machine)
+            self.drop(machine)
         elif action == "request_cancel":
             self.issue(cmd.RequestCancelActivityTask(scheduled_event_id=machine.scheduled_event_id), machine)
         return machine.state != "awaiting_cancel"
@@ -103,7 +110,7 @@ class Execution:
         if self.closed:
             return
         if machine.step("cancel") == "drop":
-            self._drop(machine)
+            self.drop(machine)
         else:
             self.issue(cmd.CancelTimer(timer_id=machine.name), machine)
 
@@ -170,7 +177,7 @@ class Execution:
         if type(command) in CLOSING:
             self.closed_by = command
 
-    def _drop(self, machine: ActivityMachine | TimerMachine) -> None:
+    def drop(self, machine: AnyMachine) -> None:
         """Takes back the command that made it, which has not left."""
         self._issued[machine.place].dropped = True
 
@@ -240,6 +247,8 @@ class Execution:
                 machine.step("complete_recorded")
             case ev.MarkerRecorded(), PatchMachine() | LocalActivityMachine():
                 machine.step("recorded")
+            case _, ChildMachine() | SignalMachine() | CancelMachine():
+                self.others.confirm(machine, event.event_id)
             case _:
                 raise IllegalTransitionError(f"{event.event_type} is not what a {machine.family} becomes")
 
