@@ -36,7 +36,9 @@ def _request_cancel(parts: Parts, event: ev.WorkflowExecutionCancelRequested) ->
 
 
 def _fire_timer(parts: Parts, event: ev.TimerFired) -> None:
-    parts.timers.fire(parts.run.execution.fire(event))
+    timer = parts.run.execution.fire(event)
+    if timer is not None:
+        parts.timers.fire(timer)
 
 
 def _close_activity(parts: Parts, event: AnyEvent) -> None:

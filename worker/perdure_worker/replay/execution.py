@@ -181,6 +181,12 @@ class Execution:
         """Takes back the command that made it, which has not left."""
         self._issued[machine.place].dropped = True
 
+    def withdraw(self, machine: AnyMachine) -> None:
+        """Takes back the last command of what has ended, if it has not left: both came in one activation."""
+        issued = self._issued[machine.place : machine.place + 1]
+        if issued and issued[0].machine is machine:
+            issued[0].dropped = True
+
     def forget_rejections(self) -> None:
         """The task that brought nothing but refused updates is not in history."""
         self._issued = []
@@ -191,13 +197,15 @@ class Execution:
         """All that was issued and is not known to be recorded, in order."""
         return [issued.command for issued in self._issued if not issued.dropped]
 
-    def fire(self, event: ev.TimerFired) -> TimerMachine:
-        """The time of a timer came."""
+    def fire(self, event: ev.TimerFired) -> TimerMachine | None:
+        """The time of a timer came; None when it was cancelled just before, in the same activation."""
         timer = self._timers.pop(event.started_event_id, None)
         if timer is None:
             raise IllegalTransitionError(f"event {event.event_id} fires timer {event.timer_id!r}, which is unknown")
-        timer.step("fired")
-        return timer
+        if timer.step("fired") == "resolve":
+            return timer
+        self.withdraw(timer)
+        return None
 
     def close_activity(self, event: AnyEvent) -> object:
         """An activity closed: who is to be told of it, or None."""
@@ -205,6 +213,7 @@ class Execution:
         machine = self._activities.pop(scheduled, None)
         if machine is None:
             raise IllegalTransitionError(f"event {event.event_id} closes activity {scheduled}, which is unknown")
+        self.withdraw(machine)
         return machine.waiter if machine.step(activity.NEWS[type(event)]) == "resolve" else None
 
     def confirm(self, recorded: Iterable[AnyEvent], after: int) -> None:

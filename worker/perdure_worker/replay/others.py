@@ -63,7 +63,7 @@ class Others:
             command = cmd.RequestCancelExternalWorkflowExecution(
                 workflow_id=machine.name, namespace=machine.namespace, child_workflow_only=True, reason=reason
             )
-            self.request_cancel(command, machine)
+            machine.request = self.request_cancel(command, machine)
         return machine.state in child.SETTLED
 
     def signal(self, command: cmd.SignalExternalWorkflowExecution, waiter: object) -> SignalMachine:
@@ -104,16 +104,18 @@ class Others:
 
     def refuse_child(self, event: ev.StartChildWorkflowExecutionFailed) -> object:
         """A child could not be started: who is to be told of it, or None."""
-        machine = self._child(event)
-        del self._children[event.initiated_event_id]
-        return machine.waiter if machine.step("start_failed") == "resolve" else None
+        return self._end_child(event, "start_failed")
 
     def close_child(self, event: ChildClosed) -> object:
         """A child closed: who is to be told of it, or None."""
+        return self._end_child(event, "closed")
+
+    def _end_child(self, event: ev.StartChildWorkflowExecutionFailed | ChildClosed, how: child.Input) -> object:
         machine = self._child(event)
-        action = machine.step("closed")
         del self._children[event.initiated_event_id]
-        return machine.waiter if action == "resolve" else None
+        if machine.request is not None:
+            self._execution.withdraw(machine.request)
+        return machine.waiter if machine.step(how) == "resolve" else None
 
     def answer(self, event: Answer) -> object:
         """A signal or a request was delivered, or could not be: who is to be told of it, or None.

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
 from perdure_proto.options import CancellationType
+from perdure_worker.replay.machines.external import CancelMachine
 from perdure_worker.replay.machines.table import Machine
 
 State = Literal[
@@ -111,7 +112,7 @@ SETTLED: Final[frozenset[State]] = frozenset({"dropped", "unheard", "unheard_sta
 class ChildMachine(Machine[State, Input, Action]):
     """One child, by its workflow id."""
 
-    __slots__ = ("namespace", "run_id", "started_event_id", "workflow_type")
+    __slots__ = ("namespace", "request", "run_id", "started_event_id", "workflow_type")
 
     family: ClassVar[str] = "child workflow"
     table: ClassVar[Mapping[tuple[State, Input], tuple[State, Action]]] = TABLE
@@ -120,5 +121,7 @@ class ChildMachine(Machine[State, Input, Action]):
         super().__init__("created", name, waiter)
         self.workflow_type = workflow_type
         self.namespace = namespace
+        self.request: CancelMachine | None = None
+        """What asks it to stop."""
         self.run_id = ""
         self.started_event_id = 0

@@ -10,7 +10,7 @@ from perdure_worker.replay.machines.table import Machine
 
 State = Literal["created", "started", "canceling", "canceled", "dropped", "fired"]
 Input = Literal["recorded", "cancel_recorded", "fired", "cancel"]
-Action = Literal["nothing", "resolve", "drop", "request_cancel"]
+Action = Literal["nothing", "resolve", "drop", "request_cancel", "withdraw"]
 
 TABLE: Final[Mapping[tuple[State, Input], tuple[State, Action]]] = MappingProxyType(
     {
@@ -19,6 +19,8 @@ TABLE: Final[Mapping[tuple[State, Input], tuple[State, Action]]] = MappingProxyT
         ("started", "fired"): ("fired", "resolve"),
         ("started", "cancel"): ("canceling", "request_cancel"),
         ("canceling", "cancel_recorded"): ("canceled", "nothing"),
+        # Only in the activation that cancels it: a firing that comes later is forgotten by the service.
+        ("canceling", "fired"): ("fired", "withdraw"),
     }
 )
 
