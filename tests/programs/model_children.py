@@ -92,6 +92,18 @@ async def elsewhere(number: int) -> int:
 
 
 @workflow.defn
+async def in_namespace(namespace: str, child_id: str) -> str:
+    """A child in another namespace: started, reached by its handle and by its id, and waited for."""
+    try:
+        handle = await waits.with_options(namespace=namespace, id=child_id).start("returns")
+    except ChildWorkflowError as error:
+        return str(error.cause)
+    await handle.signal("unheard")
+    await workflow.external(child_id, namespace=namespace).signal(go, "from afar")
+    return await handle
+
+
+@workflow.defn
 async def gathers(count: int) -> int:
     return sum(await asyncio.gather(*[doubles(number) for number in range(count)]))
 
@@ -233,6 +245,7 @@ WORKFLOWS: list[Any] = [
     lasts,
     calls_in_every_form,
     elsewhere,
+    in_namespace,
     gathers,
     is_refused,
     hears_how_it_ended,

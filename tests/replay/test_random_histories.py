@@ -1,14 +1,17 @@
 """Invariant 7 on many histories: whatever arrived in whatever order, a replay gives the same commands."""
 
 import asyncio
+import contextlib
 import random
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from perdure import activity, workflow
+from perdure.exceptions import ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 from perdure_proto import commands as cmd
 from perdure_proto import events as ev
+from tests.replay import others
 from tests.replay.service import Service, update
 
 TURNS = 25
@@ -17,6 +20,11 @@ SEEDS = range(60)
 
 @activity.defn
 async def work(value: str) -> str:
+    return value
+
+
+@workflow.defn
+async def other(value: str) -> str:
     return value
 
 
@@ -36,7 +44,7 @@ class Diary:
 
     async def step(self, label: str) -> None:
         """Does one thing, chosen by the workflow's chance."""
-        does = self.chance.choice([activity_, timer, local, timeout, cancel, wait, patch, abandon])
+        does = self.chance.choice([activity_, timer, local, timeout, cancel, wait, patch, abandon, child, tell])
         self.notes.append(f"{label} {does.__name__}")
         await does(self, label)
 
@@ -72,6 +80,25 @@ async def abandon(diary: Diary, label: str) -> None:
     task = asyncio.create_task(work.local(label))
     await asyncio.sleep(diary.chance.randint(0, 2))  # virtual time
     task.cancel()
+
+
+async def child(diary: Diary, label: str) -> None:
+    how = diary.chance.choice(get_args(workflow.ChildWorkflowCancellationType))
+    step = other.with_options(cancellation_type=how)
+    try:
+        async with asyncio.timeout(diary.chance.randint(1, 20)):
+            diary.notes.append(await step(label) if diary.chance.random() < 0.5 else await (await step.start(label)))
+    except (TimeoutError, ChildWorkflowError, WorkflowAlreadyStartedError) as error:
+        diary.notes.append(type(error).__name__)
+
+
+async def tell(diary: Diary, label: str) -> None:
+    there = workflow.external("there")
+    try:
+        async with asyncio.timeout(diary.chance.randint(1, 20)):
+            await (there.signal("more", label) if diary.chance.random() < 0.5 else there.cancel())
+    except (TimeoutError, ApplicationError) as error:
+        diary.notes.append(type(error).__name__)
 
 
 async def wait(diary: Diary, _: str) -> None:
@@ -133,7 +160,9 @@ class Chaos:
     def news(self) -> None:
         """Some of what could arrive does."""
         for _ in range(self.chance.randint(0, 4)):
-            action = self.chance.choice([self._signal, self._item, self._timer, self._activity])
+            action = self.chance.choice(
+                [self._signal, self._item, self._timer, self._activity, self._child, self._answer]
+            )
             action()
 
     def _signal(self) -> None:
@@ -160,6 +189,28 @@ class Chaos:
             self.service.canceled(scheduled.activity_id)
         else:
             self.service.complete(scheduled.activity_id, "done")
+
+    def _child(self) -> None:
+        heard = {getattr(e, "initiated_event_id", 0): type(e) for e in self.service.events}
+        initiated = self.service.of(ev.StartChildWorkflowExecutionInitiated)
+        fresh = [e.workflow_id for e in initiated if e.event_id not in heard]
+        running = [e.workflow_id for e in initiated if heard.get(e.event_id) is ev.ChildWorkflowExecutionStarted]
+        if running and self.chance.random() < 0.5:
+            end = self.chance.choice([others.cancel, others.fail, others.terminate, others.time_out])
+            workflow_id = self.chance.choice(running)
+            if self.chance.random() < 0.5:
+                others.complete(self.service, workflow_id, "grown")
+            else:
+                end(self.service, workflow_id)
+        elif fresh:
+            begin = others.start if self.chance.random() < 0.8 else others.refuse
+            begin(self.service, self.chance.choice(fresh))
+
+    def _answer(self) -> None:
+        """Answers what was sent first, of one kind."""
+        answers = [others.signaled, others.signal_failed, others.cancel_requested, others.cancel_failed]
+        with contextlib.suppress(StopIteration):
+            self.chance.choice(answers)(self.service)
 
     def turn(self) -> list[cmd.AnyCommand]:
         """One task, with updates, and with some of the local activities ending in it."""

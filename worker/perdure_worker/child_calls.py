@@ -7,6 +7,7 @@ not know how cancelling is decided: the machine says.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, assert_never
 from uuid import UUID
 
@@ -34,11 +35,11 @@ from perdure_worker.replay.machines.child import ChildMachine
 from perdure_worker.replay.others import ChildClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from perdure_worker.run import Run
 
 ALREADY_EXISTS: Final = "WORKFLOW_ALREADY_EXISTS"
+REASONS: Final[Mapping[str, str]] = {"NAMESPACE_NOT_FOUND": "its namespace was not found"}
+"""Why a child cannot be started, for people."""
 
 
 class StartedChild(ChildWorkflowHandle[Any]):
@@ -168,7 +169,7 @@ class ChildCalls:
     def _refusal(self, event: ev.StartChildWorkflowExecutionFailed, machine: ChildMachine) -> Exception:
         if event.cause == ALREADY_EXISTS:
             return WorkflowAlreadyStartedError(machine.name, machine.workflow_type)
-        reason = event.cause or "the service did not say why"
+        reason = REASONS.get(event.cause, event.cause or "the service did not say why")
         cause = Failure(message=reason, info=ApplicationFailure(type=event.cause, non_retryable=True))
         info = self._info(machine, event.initiated_event_id, "NON_RETRYABLE_FAILURE")
         return self._run.exception_of(Failure(message="Child Workflow could not be started", info=info, cause=cause))

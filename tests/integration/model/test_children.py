@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from perdure import Client
 from perdure.client import WorkflowHandle
 from perdure.exceptions import (
     ApplicationError,
@@ -18,6 +19,7 @@ from perdure.exceptions import (
 )
 from perdure.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 from perdure_proto import events as ev
+from perdure_proto.service import CreateNamespaceRequest, NamespaceInfo
 from perdure_worker import Worker
 from tests.integration.model.stack import Stack, stack_of
 from tests.programs import model_children as program
@@ -57,6 +59,27 @@ async def test_a_child_runs_on_another_queue(stack: Stack) -> None:
     other = Worker(stack.client, task_queue=program.OTHER_QUEUE, workflows=[program.doubles])
     async with other:
         assert 6 == await stack.client.execute_workflow(program.elsewhere, 3, task_queue=stack.task_queue)
+
+
+async def test_a_child_runs_in_another_namespace(stack: Stack) -> None:
+    """It is reached there by its parent, and its result comes back."""
+    namespace, child_id = stack.new_id(), stack.new_id()
+    connection = stack.client.service.connection
+    await connection.call("POST", f"/api/v1/namespaces/{namespace}", CreateNamespaceRequest(), NamespaceInfo)
+    async with (
+        await Client.connect(connection.address, namespace=namespace) as there,
+        Worker(there, task_queue=stack.task_queue, workflows=[program.waits], activities=program.ACTIVITIES),
+    ):
+        parent = program.in_namespace(namespace, child_id)
+        assert "from afar" == await stack.client.execute_workflow(parent, task_queue=stack.task_queue)
+        assert "COMPLETED" == (await there.get_workflow_handle(child_id).describe()).status
+
+
+async def test_a_child_in_a_namespace_that_is_not_there_cannot_start(stack: Stack) -> None:
+    """The cause says so."""
+    parent = program.in_namespace("nowhere", stack.new_id())
+    result = await stack.client.execute_workflow(parent, task_queue=stack.task_queue)
+    assert "NAMESPACE_NOT_FOUND: its namespace was not found" == result
 
 
 async def test_hundreds_of_children_are_gathered(stack: Stack) -> None:

@@ -213,7 +213,8 @@ class Execution:
         machine = self._activities.pop(scheduled, None)
         if machine is None:
             raise IllegalTransitionError(f"event {event.event_id} closes activity {scheduled}, which is unknown")
-        self.withdraw(machine)
+        if self._issued:
+            self.withdraw(machine)
         return machine.waiter if machine.step(activity.NEWS[type(event)]) == "resolve" else None
 
     def confirm(self, recorded: Iterable[AnyEvent], after: int) -> None:
