@@ -210,7 +210,7 @@ class StandaloneActivities:
                 raise
             run_id = error.details.get("run_id")
             raise ActivityAlreadyStartedError(activity_id, start.activity_type, run_id=run_id) from error
-        return StandaloneActivityHandle(self._service, activity_id, run_id=answer.run_id, result_type=start.result_type)
+        return self.get_activity_handle(activity_id, run_id=answer.run_id, result_type=start.result_type)
 
     @overload
     async def execute_activity(

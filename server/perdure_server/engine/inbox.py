@@ -181,6 +181,7 @@ def child_request(event: ev.StartChildWorkflowExecutionInitiated, source: Source
         header=event.header,
         priority=event.priority,
         static_summary=event.summary,
+        static_details=event.static_details,
     )
 
 

@@ -43,6 +43,7 @@ def initiate_child(draft: Draft, add: Add, command: c.StartChildWorkflowExecutio
         search_attributes=command.search_attributes,
         priority=command.priority or started.priority,
         summary=command.summary,
+        static_details=command.static_details,
     )
     draft.deliver(event.event_id)
 
