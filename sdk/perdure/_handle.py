@@ -11,7 +11,8 @@ from perdure import exceptions
 from perdure._failures import exception_of
 from perdure._history import History, WorkflowExecutionDescription, description_of
 from perdure._messages import Outgoing, Query, QueryCall, Signals, UpdateCall, outgoing
-from perdure._service import LONG_POLL_SECONDS, Service
+from perdure._query import LONG_POLL_SECONDS
+from perdure._service import Service
 from perdure_proto.codec import decode_events
 from perdure_proto.errors import Code
 from perdure_proto.events import AnyEvent

@@ -6,12 +6,12 @@ Values are already converted here. Long polls ask for a bounded wait; who needs 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 from weakref import WeakValueDictionary
 
+from perdure._activity_requests import ActivityRequests
 from perdure._connection import Connection
+from perdure._query import LONG_POLL_SECONDS, query_of
 from perdure.converter import DataConverter
 from perdure_proto.service import (
     Acknowledged,
@@ -32,11 +32,8 @@ from perdure_proto.service import (
     WorkflowResultAnswer,
 )
 
-LONG_POLL_SECONDS: Final = 20.0
-"""How long one request waits for a result, an update or new events."""
 
-
-class Service:
+class Service(ActivityRequests):
     """Requests of one client in one namespace."""
 
     def __init__(self, connection: Connection, namespace: str, *, identity: str, converter: DataConverter) -> None:
@@ -110,9 +107,3 @@ class Service:
         """How many workflows a query finds."""
         path = f"{self.root}/workflow-count{query_of({'query': query})}"
         return await self.connection.call("GET", path, None, CountWorkflowsAnswer)
-
-
-def query_of(given: Mapping[str, str | float]) -> str:
-    """The query part of a path, without what is empty."""
-    found = {name: value for name, value in given.items() if value not in ("", 0)}
-    return f"?{urlencode(found)}" if found else ""

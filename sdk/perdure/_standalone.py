@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, NamedTuple, TypedDict, TypeVar, TypeVarTuple, Unpack, cast, overload
-from urllib.parse import quote
 from uuid import uuid4
 
 from msgspec import Struct
@@ -16,7 +15,7 @@ from perdure._failures import exception_of
 from perdure._history import WorkflowExecutionStatus
 from perdure._options import NamedRetryPolicy, checked
 from perdure._parameters import Parameters
-from perdure._service import LONG_POLL_SECONDS, Service, query_of
+from perdure._service import Service
 from perdure.exceptions import ActivityAlreadyStartedError, ActivityFailureError, RPCError
 from perdure_proto import service as svc
 from perdure_proto.errors import Code
@@ -108,9 +107,8 @@ class StandaloneActivityHandle(Generic[R_co]):
 
     async def result(self) -> R_co:
         """Waits for the activity and gives its result. Raises `ActivityFailureError`, whose `cause` says why."""
-        path = _path(self._service, self._id, "result", run_id=self._run_id or "", wait=LONG_POLL_SECONDS)
         while True:
-            answer = await self._service.connection.call("GET", path, None, svc.ActivityResultAnswer, LONG_POLL_SECONDS)
+            answer = await self._service.activity_result(self._id, self._run_id or "")
             if answer.status not in _OPEN:
                 break
         converter = self._service.converter
@@ -120,8 +118,7 @@ class StandaloneActivityHandle(Generic[R_co]):
 
     async def describe(self) -> ActivityExecutionDescription:
         """How it stands: status, times, attempt and last failure."""
-        path = _path(self._service, self._id, run_id=self._run_id or "")
-        answer = await self._service.connection.call("GET", path, None, svc.DescribeActivityAnswer)
+        answer = await self._service.describe_activity(self._id, self._run_id or "")
         return ActivityExecutionDescription(
             **_fields(answer.execution),
             pending=answer.pending,
@@ -135,16 +132,14 @@ class StandaloneActivityHandle(Generic[R_co]):
         request = svc.CancelWorkflowRequest(
             run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
         )
-        await self._service.connection.call("POST", _path(self._service, self._id, "cancel"), request, svc.Acknowledged)
+        await self._service.cancel_activity(self._id, request)
 
     async def terminate(self, *, reason: str = "") -> None:
         """Ends it at once; whatever its worker says later does not count."""
         request = svc.TerminateWorkflowRequest(
             run_id=self._run_id or "", reason=reason, identity=self._service.identity
         )
-        await self._service.connection.call(
-            "POST", _path(self._service, self._id, "terminate"), request, svc.Acknowledged
-        )
+        await self._service.terminate_activity(self._id, request)
 
 
 class StandaloneActivities:
@@ -202,9 +197,7 @@ class StandaloneActivities:
             **fields,
         )
         try:
-            answer = await self._service.connection.call(
-                "POST", _path(self._service, activity_id), request, svc.StartActivityAnswer
-            )
+            answer = await self._service.start_activity(activity_id, request)
         except RPCError as error:
             if error.code != Code.ACTIVITY_ALREADY_STARTED:
                 raise
@@ -270,9 +263,7 @@ class StandaloneActivities:
         cursor, left = "", limit
         while left is None or left > 0:
             page = LIST_PAGE_MAX if left is None else min(left, LIST_PAGE_MAX)
-            asked = query_of({"query": query, "limit": page, "cursor": cursor})
-            path = f"{self._service.root}/activities{asked}"
-            answer = await self._service.connection.call("GET", path, None, svc.ListActivitiesAnswer)
+            answer = await self._service.list_activities(query, limit=page, cursor=cursor)
             for info in answer.executions[:left]:
                 yield ActivityExecution(**_fields(info))
             left = None if left is None else left - len(answer.executions)
@@ -282,8 +273,7 @@ class StandaloneActivities:
 
     async def count_activities(self, query: str = "") -> svc.CountActivitiesAnswer:
         """How many standalone activities a query finds: `.count`."""
-        path = f"{self._service.root}/activity-count{query_of({'query': query})}"
-        return await self._service.connection.call("GET", path, None, svc.CountActivitiesAnswer)
+        return await self._service.count_activities(query)
 
 
 class _Start(NamedTuple):
@@ -314,11 +304,6 @@ def _start_of(given: object, args: tuple[object, ...], result_type: Any) -> _Sta
     signature = known.definition.resolve()
     own = {name: value for name, value in known.options.items() if name in StartActivityOptions.__annotations__}
     return _Start(known.name, args, kwargs, signature.parameters, signature.result, own)
-
-
-def _path(service: Service, activity_id: str, *parts: str, **query: str | float) -> str:
-    segments = "/".join(quote(part, safe="") for part in (activity_id, *parts))
-    return f"{service.root}/activities/{segments}{query_of(query)}"
 
 
 def _fields(info: svc.ActivityExecutionInfo) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from perdure._connection import Connection, ConnectionOptions
-from perdure._service import LONG_POLL_SECONDS, Service
+from perdure._query import LONG_POLL_SECONDS
+from perdure._service import Service
 from perdure.cli.exits import usage_error
 from perdure.converter import DataConverter
 from perdure_proto.codec import decode_events

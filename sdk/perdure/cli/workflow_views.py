@@ -122,7 +122,7 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
         yield _workflow_task(answer.pending_workflow_task)
     for activity in answer.pending_activities:
         yield Text(f"\npending activity {activity.activity_type}", style="bold")
-        yield _activity(activity)
+        yield pending_activity(activity)
     for child in answer.pending_children:
         yield Text(f"\npending child {child.workflow_type}", style="bold")
         yield _child(child)
@@ -154,7 +154,8 @@ def _child(child: PendingChild) -> Table:
     )
 
 
-def _activity(activity: PendingActivity) -> Table:
+def pending_activity(activity: PendingActivity) -> Table:
+    """An activity that has not closed: its attempt, its last failure, who had it."""
     limit = f" of {activity.maximum_attempts}" if activity.maximum_attempts else ""
     return fields(
         [
