@@ -82,8 +82,9 @@ class CancelWorkflowExecution(Command, frozen=True, kw_only=True):
 class ContinueAsNewWorkflowExecution(Command, frozen=True, kw_only=True):
     """Close this run and start the next of the chain.
 
-    What is unset is taken from this run. `unclaimed_signals` are the event ids of signals that no handler and no
-    channel took: they are recorded again in the new run, in this order.
+    What is unset is taken from this run. `backoff_start_interval` is how long the next one waits. `unclaimed_signals`
+    are the event ids of signals that no handler and no channel took: they are recorded again in the new run, in this
+    order.
     """
 
     workflow_type: str = ""
@@ -97,6 +98,7 @@ class ContinueAsNewWorkflowExecution(Command, frozen=True, kw_only=True):
     memo: dict[str, Any] | None = None
     search_attributes: dict[str, Any] | None = None
     header: dict[str, Any] = {}
+    backoff_start_interval: timedelta = timedelta(0)
     unclaimed_signals: tuple[int, ...] = ()
 
 

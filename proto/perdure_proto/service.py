@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Raw, Struct
 
-from perdure_proto.events import AnyEvent
+from perdure_proto.events import AnyEvent, Initiator
 from perdure_proto.failures import Failure
 from perdure_proto.options import (
     ExecutionStatus,
@@ -212,7 +212,7 @@ class PendingActivity(Message, frozen=True, kw_only=True):
 
 
 class PendingWorkflowTask(Message, frozen=True, kw_only=True):
-    """The workflow task that waits or runs. `note` says when no worker knows the type."""
+    """The workflow task that waits or runs. `note` says what is missing, or what a first one waits for."""
 
     state: Literal["SCHEDULED", "STARTED", "BACKING_OFF"]
     attempt: int = 1
@@ -251,11 +251,22 @@ class WorkflowExecutionInfo(Message, frozen=True, kw_only=True):
 
 
 class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
-    """`GET …/workflows/{workflow_id}`."""
+    """`GET …/workflows/{workflow_id}`.
+
+    `execution_time` is when the first task of the run was or is due: later than the start after a start delay, the
+    backoff of a retry, or for a tick of `cron_schedule`. `last_failure` is that of the run before this one.
+    """
 
     execution: WorkflowExecutionInfo
     first_execution_run_id: str = ""
+    continued_run_id: str = ""
     new_run_id: str = ""
+    execution_time: datetime | None = None
+    execution_expiration_time: datetime | None = None
+    run_expiration_time: datetime | None = None
+    initiator: Initiator = ""
+    cron_schedule: str = ""
+    last_failure: Failure | None = None
     workflow_execution_timeout: timedelta | None = None
     workflow_run_timeout: timedelta | None = None
     workflow_task_timeout: timedelta = timedelta(seconds=10)

@@ -79,6 +79,12 @@ class WorkflowExecutionDescription(WorkflowExecution, frozen=True, kw_only=True)
     parent_id: str
     """Workflow id of the parent, where it is a child."""
     parent_run_id: str
+    execution_time: datetime | None
+    """When its code began or is to begin: after the start delay, the backoff or the wait for a tick."""
+    first_execution_run_id: str
+    """The first run of its chain."""
+    cron_schedule: str
+    attempt: int
     static_summary: str
     static_details: str
     raw: DescribeWorkflowAnswer
@@ -98,6 +104,10 @@ def description_of(answer: DescribeWorkflowAnswer) -> WorkflowExecutionDescripti
         pending_children=answer.pending_children,
         parent_id=answer.parent_workflow_id,
         parent_run_id=answer.parent_run_id,
+        execution_time=answer.execution_time,
+        first_execution_run_id=answer.first_execution_run_id,
+        cron_schedule=answer.cron_schedule,
+        attempt=answer.attempt,
         static_summary=answer.static_summary,
         static_details=answer.static_details,
         raw=answer,

@@ -26,6 +26,7 @@ ActivityCancellationType = Literal["try_cancel", "wait_cancellation_completed", 
 ChildWorkflowCancellationType = Literal[
     "wait_cancellation_completed", "try_cancel", "abandon", "wait_cancellation_requested"
 ]
+_WAITS: Final = frozenset({"start_delay", "backoff_start_interval"})
 
 
 class ActivityOptions(TypedDict, total=False):
@@ -73,7 +74,10 @@ class StartOptions(TypedDict, total=False):
     id_conflict_policy: IdConflictPolicy
     """Against a running workflow of the id. Default `fail`."""
     cron_schedule: str
+    """Runs it again and again: `0 9 * * mon-fri`, `@daily`, `@every 5m`, or `CRON_TZ=Europe/Oslo 0 9 * * *`.
+    Default none."""
     start_delay: timedelta | None
+    """How long the first run waits; a signal or an update ends the wait. Not with `cron_schedule`. Default none."""
     memo: Mapping[str, Any]
     """Notes that lists show; JSON values."""
     search_attributes: Mapping[str, Any]
@@ -134,6 +138,8 @@ class ContinueAsNewOptions(TypedDict, total=False):
     retry_policy: RetryPolicy | NamedRetryPolicy | None
     memo: Mapping[str, Any] | None
     search_attributes: Mapping[str, Any] | None
+    backoff_start_interval: timedelta | None
+    """How long the next run waits before it begins. Default: it begins at once."""
 
 
 def retry_policy_of(given: RetryPolicy | str | None) -> RetryPolicy | None:
@@ -159,6 +165,8 @@ def checked(options: Mapping[str, Any], allowed: type, owner: str) -> dict[str, 
     for name, value in found.items():
         if name.endswith("_timeout") and value is not None:
             _check_duration(name, value)
+        elif name in _WAITS and value is not None:
+            _check_wait(name, value)
     if allowed is ChildOptions:
         _check_choices(found)
     if "retry_policy" in found:
@@ -177,6 +185,13 @@ def _check_choices(options: Mapping[str, Any]) -> None:
     for name, choices in _CHOICES.items():
         if options.get(name) is not None and options[name] not in choices:
             raise ValueError(f"{name} is one of {', '.join(choices)}, not {options[name]!r}")
+
+
+def _check_wait(name: str, value: object) -> None:
+    if not isinstance(value, timedelta):
+        raise TypeError(f"{name} is a timedelta, such as timedelta(minutes=10), not {value!r}")
+    if value < timedelta(0):
+        raise ValueError(f"{name} must not be negative, as {value} is")
 
 
 def _check_duration(name: str, value: object) -> None:

@@ -111,6 +111,7 @@ class ContinueAsNewRequest(Struct, frozen=True, kw_only=True):
     retry_policy: RetryPolicy | None = None
     memo: dict[str, Any] | None = None
     search_attributes: dict[str, Any] | None = None
+    backoff_start_interval: timedelta | None = None
     arg_types: Sequence[Any] | None = None
     """Annotated types of the next run's positional parameters; None when it is this type, or was named."""
 
@@ -196,6 +197,18 @@ class WorkflowRuntime(Protocol):
 
     def info(self) -> Any:
         """The `workflow.Info` of this run."""
+        ...
+
+    def has_last_completion_result(self) -> bool:
+        """Whether a run of the chain has completed before."""
+        ...
+
+    def last_completion_result(self, result_type: Any) -> Any:
+        """The last result of the chain; None where there is none."""
+        ...
+
+    def last_failure(self) -> BaseException | None:
+        """What the run before failed with."""
         ...
 
     def now(self) -> datetime:

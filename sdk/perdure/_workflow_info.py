@@ -29,19 +29,20 @@ class Info(Struct, frozen=True, kw_only=True):
     namespace: str = "default"
     task_queue: str = "default"
     attempt: int = 1
-    """1 for the first; counts what the retry policy of the workflow started again."""
+    """1 for the first; counts what the retry policy of the workflow started again. Other runs of a chain begin at 1."""
     start_time: datetime
-    """When this run began."""
+    """When this run's code began: after the start delay, the backoff or the wait for a tick."""
     workflow_start_time: datetime
-    """When this run's first event was written."""
+    """When this run's first event was written: before it waited."""
     execution_timeout: timedelta | None = None
     run_timeout: timedelta | None = None
     task_timeout: timedelta = timedelta(seconds=10)
     retry_policy: RetryPolicy | None = None
     cron_schedule: str | None = None
     continued_run_id: str | None = None
-    """The run before, where this one continued it as new."""
+    """The run before, where this one is not the first of its chain: a retry, a cron run, or continued as new."""
     first_execution_run_id: str
+    """The first run of the chain; the same in all of them."""
     parent: ParentInfo | None = None
     """The workflow that started this one as a child; None when none did."""
     memo: Mapping[str, Any] = MappingProxyType({})

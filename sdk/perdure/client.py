@@ -67,7 +67,7 @@ _REQUEST_FIELDS: Final = {
 }
 """Options whose field in the request has another name."""
 
-_NOT_HERE: Final = ("cron_schedule", "start_delay", "start_signal", "start_signal_args")
+_NOT_HERE: Final = ("start_signal", "start_signal_args")
 
 
 class _Start(NamedTuple):

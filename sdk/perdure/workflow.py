@@ -21,6 +21,7 @@ from perdure._external import ExternalWorkflowHandle, external
 from perdure._handle import WorkflowHandle, WorkflowUpdateHandle
 from perdure._handler_decorators import query, signal, update
 from perdure._handlers import UnfinishedPolicy, UpdateHandler, runtime_for
+from perdure._last_run import get_last_completion_result, get_last_failure, has_last_completion_result
 from perdure._loggers import WorkflowLogger
 from perdure._messages import (
     Query,
@@ -88,6 +89,9 @@ __all__ = [
     "execute_child_workflow",
     "execute_local_activity",
     "external",
+    "get_last_completion_result",
+    "get_last_failure",
+    "has_last_completion_result",
     "in_workflow",
     "info",
     "is_replaying",

@@ -36,6 +36,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     workflow_task_timeout_max: timedelta = timedelta(seconds=120)
     workflow_task_backoff_max: timedelta = timedelta(minutes=10)
     start_to_close_default: timedelta = timedelta(minutes=1)
+    start_delay_max: timedelta = timedelta(days=36_500)
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):

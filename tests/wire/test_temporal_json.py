@@ -99,6 +99,7 @@ def test_only_what_temporal_lacks_is_carried() -> None:
         ("WorkflowExecutionOptionsUpdated", "workflow_task_timeout"),
         ("WorkflowExecutionSignaled", "request_id"),
         ("WorkflowExecutionStarted", "carried_request_ids"),
+        ("WorkflowExecutionStarted", "last_completion_run_id"),
         ("WorkflowExecutionStarted", "request_id"),
         ("WorkflowExecutionStarted", "standalone_activity_id"),
         ("WorkflowExecutionTimedOut", "failure"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure._runtime import ContinueAsNewRequest
@@ -137,6 +138,7 @@ class Ending:
                 retry_policy=request.retry_policy,
                 memo=request.memo,
                 search_attributes=request.search_attributes,
+                backoff_start_interval=request.backoff_start_interval or timedelta(0),
                 unclaimed_signals=self.signals.unclaimed(),
             )
         )

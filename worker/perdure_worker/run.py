@@ -43,6 +43,8 @@ class Run:
         self.started: WorkflowExecutionStarted | None = None
         self.main: asyncio.Task[None] | None = None
         self.now = datetime.min.replace(tzinfo=UTC)
+        self.began_at = self.now
+        """When its code began: its first task, on replay as on the first run."""
         self.history_length = 0
         self.history_size_bytes = 0
         self.suggest_continue_as_new = False

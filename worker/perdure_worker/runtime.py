@@ -286,6 +286,7 @@ class WorkflowInstance:
             started = turn.news[0]
             assert isinstance(started, ev.WorkflowExecutionStarted)
             run.begin(started, self._parts.timers)
+            run.began_at = turn.time
             run.main = run.loop.create_task(self._ending.run_main(), name="main")
         run.set_time(turn.time)
         if turn.reseed:

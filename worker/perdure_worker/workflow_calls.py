@@ -30,6 +30,7 @@ from perdure_proto.codec import encoder
 from perdure_proto.commands import RecordMarker
 from perdure_proto.events import WorkflowExecutionStarted
 from perdure_proto.options import Priority
+from perdure_proto.payload import NULL
 from perdure_worker.activity_calls import ActivityCalls
 from perdure_worker.child_calls import ChildCalls, StartedChild
 from perdure_worker.conditions import Conditions
@@ -150,7 +151,7 @@ class WorkflowCalls:
             namespace=run.options.namespace,
             task_queue=started.task_queue or run.options.task_queue,
             attempt=started.attempt,
-            start_time=started.event_time,
+            start_time=run.began_at,
             workflow_start_time=started.event_time,
             execution_timeout=started.workflow_execution_timeout,
             run_timeout=started.workflow_run_timeout,
@@ -167,6 +168,26 @@ class WorkflowCalls:
             history_size=run.history_size_bytes,
             continue_as_new_suggested=run.suggest_continue_as_new,
         )
+
+    def has_last_completion_result(self) -> bool:
+        started = self._run.started
+        assert started is not None
+        # A history that Temporal recorded does not say which run gave the result.
+        return bool(started.last_completion_run_id) or bytes(started.last_completion_result) != bytes(NULL)
+
+    def last_completion_result(self, result_type: Any) -> Any:  # noqa: ANN401 - a type form, and a value of it
+        started = self._run.started
+        assert started is not None
+        result = started.last_completion_result
+        if bytes(result) == bytes(NULL):
+            return None
+        return self._run.converter.decode_value(result, started.last_completion_encoding, result_type)
+
+    def last_failure(self) -> BaseException | None:
+        started = self._run.started
+        assert started is not None
+        failure = started.continued_failure
+        return None if failure is None else self._run.exception_of(failure)
 
     def cancellation_reason(self) -> str | None:
         return self._run.cancel_reason if self._run.cancel_requested else None

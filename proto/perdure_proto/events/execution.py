@@ -19,7 +19,10 @@ Initiator = Literal["", "WORKFLOW", "RETRY", "CRON_SCHEDULE"]
 
 
 class WorkflowExecutionStarted(Event, frozen=True, kw_only=True):
-    """A run began. `carried_request_ids` are those that the chain answered lately, with the time of each."""
+    """A run began. `carried_request_ids` are those that the chain answered lately, with the time of each.
+
+    `last_completion_run_id` is the run of the chain that gave the last result, `null` perhaps.
+    """
 
     type_id: ClassVar[int] = 1
     workflow_id: str = ""
@@ -41,6 +44,8 @@ class WorkflowExecutionStarted(Event, frozen=True, kw_only=True):
     initiator: Initiator = ""
     continued_failure: Failure | None = None
     last_completion_result: Raw = NULL
+    last_completion_encoding: str = ""
+    last_completion_run_id: str = ""
     retry_policy: RetryPolicy | None = None
     attempt: int = 1
     cron_schedule: str = ""

@@ -220,6 +220,27 @@ def result(field: str = "result", *place: str, unless: str = "") -> Entry:
     return Entry(fields=(field, "encoding"), place=place or (camel(field),), write=write, read=read)
 
 
+def last_result() -> Entry:
+    """The last result of a chain and its encoding. Nothing is a value too, where a run is named that gave it."""
+
+    def write(value: Any) -> object:  # noqa: ANN401 - every Struct of the tables
+        if value.last_completion_result == NULL and not value.last_completion_run_id:
+            return None
+        return p.seal_all([value.last_completion_result], value.last_completion_encoding)
+
+    def read(leaf: Raw) -> Mapping[str, Any]:
+        values, encoding = p.unseal_all(p.read_payloads(leaf))
+        found = values[0] if len(values) == 1 else p.join(values) if values else NULL
+        return {"last_completion_result": found, "last_completion_encoding": encoding}
+
+    return Entry(
+        fields=("last_completion_result", "last_completion_encoding"),
+        place=("lastCompletionResult",),
+        write=write,
+        read=read,
+    )
+
+
 def details(field: str = "details") -> Entry:
     """An array of values, or nothing, and its `encoding`."""
 

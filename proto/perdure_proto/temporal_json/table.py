@@ -49,7 +49,7 @@ RUNS = (
         e.texts("original_execution_run_id", "first_execution_run_id", "continued_execution_run_id"),
         INITIATOR,
         e.nested("continued_failure", lambda: FAILURE),
-        e.single("last_completion_result"),
+        e.last_result(),
         RETRIES,
         e.int32("attempt"),
         e.at("first_workflow_task_backoff", n.DURATION),

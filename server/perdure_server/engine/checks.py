@@ -10,6 +10,7 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import StartActivityRequest, StartWorkflowRequest
 from perdure_server.config import Limits
+from perdure_server.history.ticks import refusal
 
 
 def check_id(name: str, value: str, limits: Limits) -> None:
@@ -59,9 +60,7 @@ def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits)
     wrong = request.retry_policy.refusal() if request.retry_policy else None
     if wrong:
         raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
-    for name, value in (("cron_schedule", request.cron_schedule), ("start_delay", request.start_delay)):
-        if value:
-            raise ServiceError(Code.NOT_SUPPORTED, f"{name} is not in this version of the server")
+    _check_first_task(request, limits)
     check_payload("the memo", limits, encoder.encode(request.memo))
     check_payload("the search attributes", limits, encoder.encode(request.search_attributes))
 
@@ -77,6 +76,22 @@ def check_activity_start(request: StartActivityRequest, limits: Limits) -> None:
     wrong = request.retry_policy.refusal() if request.retry_policy else None
     if wrong:
         raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
+
+
+def _check_first_task(request: StartWorkflowRequest, limits: Limits) -> None:
+    """When the first task is due: at a tick of a schedule or after a delay, not both, as in Temporal."""
+    delay = request.start_delay
+    if delay is not None and not timedelta(0) <= delay <= limits.start_delay_max:
+        message = f"start_delay must be from 0 to {limits.start_delay_max.days} days"
+        raise ServiceError(Code.INVALID_ARGUMENT, message)
+    if not request.cron_schedule:
+        return
+    if delay:
+        message = "cron_schedule and start_delay cannot be combined: the first run waits for its tick"
+        raise ServiceError(Code.INVALID_ARGUMENT, message)
+    wrong = refusal(request.cron_schedule)
+    if wrong:
+        raise ServiceError(Code.INVALID_ARGUMENT, wrong)
 
 
 def _check_text(name: str, text: str, bytes_max: int) -> None:

@@ -94,7 +94,7 @@ class Completions:
     ) -> tasks.CompletionResult:
         execution, token = at
         commands = commands_of(completion.commands)
-        opens = opens_run(commands)
+        opens = opens_run(execution, commands)
         signals = await self._unclaimed(execution, commands) if opens else ()
         execution.sticky_session = session.id if completion.cached else ""
         request = req.CompleteWorkflowTask(

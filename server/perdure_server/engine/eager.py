@@ -98,7 +98,7 @@ def _task_request(
         build_id=build_id,
         commands=commands,
         history_size_bytes=turn.history_size_bytes,
-        new_run_id=engine.new_run_id() if opens_run(commands) else "",
+        new_run_id=engine.new_run_id() if opens_run(execution, commands) else "",
     )
 
 
@@ -110,8 +110,10 @@ def commands_of(encoded: Raw) -> list[cmd.AnyCommand]:
         raise ServiceError(Code.BAD_COMMAND, f"the commands do not fit their types: {error}") from None
 
 
-def opens_run(commands: list[cmd.AnyCommand]) -> bool:
-    """Whether another run may begin with these."""
+def opens_run(execution: Execution, commands: list[cmd.AnyCommand]) -> bool:
+    """Whether another run may begin with these; the completion of a cron workflow begins one too."""
+    if execution.state.started.cron_schedule:
+        return True
     return any(isinstance(command, _MAY_BEGIN_A_RUN) for command in commands)
 
 

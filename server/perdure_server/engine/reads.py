@@ -16,9 +16,12 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_proto.failures import CanceledFailure, Failure, TerminatedFailure, TimeoutFailure
 from perdure_server.engine.checks import check_id
 from perdure_server.engine.execution import Execution
+from perdure_server.history.deadlines import run_expires_at
 from perdure_server.history.retry import DEFAULT_POLICY
-from perdure_server.history.state import ActivityState, ChildState
+from perdure_server.history.state import ActivityState, ChildState, ExecutionState
 from perdure_server.history.transitions.activity import deadline
+from perdure_server.history.transitions.arrival import is_waiting
+from perdure_server.history.transitions.chain import first_task_at
 from perdure_server.matching.port import TaskKind
 from perdure_server.store.port import STATUS_NAMES, ExecutionRow, HistoryRow, NamespaceRow
 
@@ -80,7 +83,14 @@ class Reads:
         return svc.DescribeWorkflowAnswer(
             execution=_info(execution),
             first_execution_run_id=started.first_execution_run_id,
+            continued_run_id=started.continued_execution_run_id,
             new_run_id=getattr(state.closed, "new_execution_run_id", ""),
+            execution_time=first_task_at(started),
+            execution_expiration_time=started.workflow_execution_expiration_time,
+            run_expiration_time=run_expires_at(started),
+            initiator=started.initiator,
+            cron_schedule=started.cron_schedule,
+            last_failure=started.continued_failure,
             workflow_execution_timeout=started.workflow_execution_timeout,
             workflow_run_timeout=started.workflow_run_timeout,
             workflow_task_timeout=started.workflow_task_timeout,
@@ -153,7 +163,7 @@ class Reads:
     def _pending_task(self, execution: Execution) -> svc.PendingWorkflowTask | None:
         task = execution.state.workflow_task
         if task is None:
-            return None
+            return _waiting_task(execution.state)
         backs_off = task.not_before is not None and task.not_before > self._engine.now()
         started = execution.state.started
         note = "" if task.started else self._note(execution, started.task_queue, "workflow", started.workflow_type)
@@ -223,6 +233,23 @@ def result_answer(execution: Execution) -> svc.WorkflowResultAnswer:
         encoding=getattr(closed, "encoding", ""),
         failure=_failure(closed),
         new_run_id=getattr(closed, "new_execution_run_id", ""),
+    )
+
+
+_WAITS_FOR: dict[ev.Initiator, str] = {
+    "": "the first task waits for the end of its start delay",
+    "WORKFLOW": "the first task waits, as the run before asked",
+    "RETRY": "the next attempt waits for its backoff",
+    "CRON_SCHEDULE": "the first task waits for the next tick of the cron schedule",
+}
+
+
+def _waiting_task(state: ExecutionState) -> svc.PendingWorkflowTask | None:
+    """The first task of a run, while it is still to come."""
+    if not state.is_open or not is_waiting(state):
+        return None
+    return svc.PendingWorkflowTask(
+        state="BACKING_OFF", next_attempt_time=first_task_at(state.started), note=_WAITS_FOR[state.started.initiator]
     )
 
 

@@ -22,6 +22,7 @@ from perdure_server.history.deadlines import run_deadlines
 from perdure_server.history.decision import Decision, Effect, OfferActivity, OfferWorkflowTask
 from perdure_server.history.evolve import begin
 from perdure_server.history.transitions.chain import first_events
+from perdure_server.history.transitions.cron import first_wait
 from perdure_server.history.transitions.standalone import SCHEDULED_EVENT_ID, opening
 from perdure_server.store.port import RunKey, RunStart
 
@@ -217,7 +218,10 @@ def started_event(
         workflow_execution_expiration_time=now + execution_timeout if execution_timeout else None,
         original_execution_run_id=run_id,
         first_execution_run_id=run_id,
+        initiator="CRON_SCHEDULE" if request.cron_schedule else "",
         retry_policy=request.retry_policy,
+        cron_schedule=request.cron_schedule,
+        first_workflow_task_backoff=first_wait(request.cron_schedule, request.start_delay, now),
         memo=request.memo,
         search_attributes=request.search_attributes,
         header=request.header,

@@ -15,6 +15,7 @@ from perdure_proto import events as ev
 from perdure_server.history import requests as req
 from perdure_server.history.state import ActivityState, ExecutionState
 from perdure_server.history.transitions.activity import DEADLINES, deadline
+from perdure_server.history.transitions.chain import first_task_at
 
 
 class Deadline(Struct, frozen=True):
@@ -40,13 +41,19 @@ def run_deadlines(state: ExecutionState) -> Iterator[Deadline]:
     """The end of the run or of the whole execution, and the first task after a backoff."""
     started = state.started
     if started.first_workflow_task_backoff and not state.previous_started_event_id and state.workflow_task is None:
-        yield Deadline(started.event_time + started.first_workflow_task_backoff, req.BeginFirstTask())
-    ends = started.workflow_execution_expiration_time
-    if started.workflow_run_timeout is not None:
-        run_ends = started.event_time + started.first_workflow_task_backoff + started.workflow_run_timeout
-        ends = run_ends if ends is None else min(ends, run_ends)
+        yield Deadline(first_task_at(started), req.BeginFirstTask())
+    ends = run_expires_at(started)
     if ends is not None:
         yield Deadline(ends, req.TimeOutExecution())
+
+
+def run_expires_at(started: ev.WorkflowExecutionStarted) -> datetime | None:
+    """When the run, or the whole execution, has taken too long. Before its first task a run has its time still."""
+    ends = started.workflow_execution_expiration_time
+    if started.workflow_run_timeout is None:
+        return ends
+    run_ends = first_task_at(started) + started.workflow_run_timeout
+    return run_ends if ends is None else min(ends, run_ends)
 
 
 def task_deadlines(state: ExecutionState) -> Iterator[Deadline]:

@@ -56,6 +56,7 @@ class StandInRuntime:
         self.logged: list[tuple[int, str, tuple[object, ...], dict[str, Any]]] = []
         self.patches: list[tuple[str, bool]] = []
         self.condition_holds = True
+        self.last_result: Any = None
 
     def start_activity(self, request: ActivityRequest) -> asyncio.Future[Any]:
         self.activities.append(request)
@@ -118,6 +119,15 @@ class StandInRuntime:
             first_execution_run_id="r",
             history_length=7,
         )
+
+    def has_last_completion_result(self) -> bool:
+        return self.last_result is not None
+
+    def last_completion_result(self, result_type: Any) -> Any:
+        return self.last_result
+
+    def last_failure(self) -> BaseException | None:
+        return ValueError("before")
 
     def now(self) -> datetime:
         return NOW

@@ -13,6 +13,7 @@ from perdure_proto import events as ev
 from perdure_server.history import records as rec
 from perdure_server.history.decision import Draft, OfferWorkflowTask
 from perdure_server.history.kinds import CLOSES_ACTIVITY, CLOSES_CHILD
+from perdure_server.history.state import ExecutionState
 
 
 def arrive(draft: Draft, kind: type[ev.Event], **attributes: Any) -> None:
@@ -21,7 +22,7 @@ def arrive(draft: Draft, kind: type[ev.Event], **attributes: Any) -> None:
         buffer(draft, kind, **attributes)
         return
     draft.add(kind, **attributes)
-    need_task(draft)
+    need_task(draft, ends_wait=kind is ev.WorkflowExecutionCancelRequested)
 
 
 def buffer(draft: Draft, kind: type[ev.Event], **attributes: Any) -> None:
@@ -31,18 +32,40 @@ def buffer(draft: Draft, kind: type[ev.Event], **attributes: Any) -> None:
     draft.records.append(rec.EventBuffered(event=event))
 
 
-def need_task(draft: Draft) -> None:
+def need_task(draft: Draft, *, ends_wait: bool = False) -> None:
     """Schedules a workflow task where none is due; one that was only speculative gets its event.
 
-    While the first task waits for its backoff nothing brings it forward, as in Temporal.
+    Law: what comes ends a start delay. The waits of retries, of cron and of continue-as-new only a cancel request
+    ends (`ends_wait`): the rest is for the run when its time has come, as in Temporal.
     """
     task = draft.state.workflow_task
-    if task is None and not draft.state.previous_started_event_id:
+    if not had_task(draft.state) and not (is_delayed(draft.state) or (ends_wait and is_waiting(draft.state))):
         return
     speculative = task is not None and task.kind == "speculative" and task.started is None
     if draft.has_task and not speculative:
         return
     schedule_task(draft)
+
+
+def had_task(state: ExecutionState) -> bool:
+    """Whether a workflow task is due or was; a run that waits has none yet, a standalone activity never gets one."""
+    return state.workflow_task is not None or bool(state.previous_started_event_id)
+
+
+def is_waiting(state: ExecutionState) -> bool:
+    """Whether the first workflow task is to come when a wait is over."""
+    return bool(state.started.first_workflow_task_backoff) and not had_task(state)
+
+
+def is_delayed(state: ExecutionState) -> bool:
+    """Whether the first workflow task is still to come because the start asked for a delay."""
+    return is_waiting(state) and not state.started.initiator
+
+
+def is_asked_to_stop(state: ExecutionState) -> bool:
+    """Whether a cancel request has come, be it written yet or not."""
+    waiting = any(isinstance(event, ev.WorkflowExecutionCancelRequested) for event in state.buffer)
+    return state.cancel_requested or waiting
 
 
 def schedule_task(draft: Draft, attempt: int = 1) -> None:

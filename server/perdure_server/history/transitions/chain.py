@@ -1,4 +1,4 @@
-"""The next run of a chain: continue-as-new and workflow retries begin it in the transaction that closes this one."""
+"""The next run of a chain: continue-as-new, retries and cron begin it in the transaction that closes this one."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ class Successor(Struct, frozen=True, kw_only=True):
     signals: Sequence[ev.WorkflowExecutionSignaled] = ()
     settled: Mapping[str, bool] = {}
     """Updates that this very task accepted (true) or rejected: they do not move on, the accepted are remembered."""
+
+
+def first_task_at(started: ev.WorkflowExecutionStarted) -> datetime:
+    """When the first workflow task is due, unless something ends the wait for it."""
+    return started.event_time + started.first_workflow_task_backoff
 
 
 def first_events(started: ev.WorkflowExecutionStarted) -> list[ev.AnyEvent]:
@@ -62,6 +67,11 @@ def continue_as_new(state: ExecutionState, command: ContinueAsNewWorkflowExecuti
 def try_again(state: ExecutionState, successor: Successor) -> NewRun:
     """The same run once more, after a failure."""
     return _new_run(state, successor, {"attempt": state.started.attempt + 1})
+
+
+def on_schedule(state: ExecutionState, successor: Successor, last_result: dict[str, Any]) -> NewRun:
+    """The same run at the next tick of its schedule. Where this one gave no result, the one before it goes on."""
+    return _new_run(state, successor, {"attempt": 1, **last_result})
 
 
 def _new_run(state: ExecutionState, successor: Successor, changes: dict[str, Any]) -> NewRun:

@@ -12,6 +12,7 @@ from perdure_proto.events import TimerFired
 from perdure_proto.failures import Failure, ServerFailure
 from perdure_server.config import Limits
 from perdure_server.history.state import ExecutionState
+from perdure_server.history.ticks import refusal
 
 _TIMER_MAX = timedelta(days=36_500)
 
@@ -109,6 +110,7 @@ def _child(overlay: Overlay, command: c.StartChildWorkflowExecution) -> str | No
     if len(overlay.state.children) + overlay.children > children_max:
         return f"{children_max} children are pending, the most that a run may have"
     wrong = command.retry_policy.refusal() if command.retry_policy else None
+    wrong = wrong or (refusal(command.cron_schedule) if command.cron_schedule else None)
     return (
         _names(
             overlay,
@@ -194,7 +196,18 @@ def _result(overlay: Overlay, command: c.CompleteWorkflowExecution) -> str | Non
 
 def _continue(overlay: Overlay, command: c.ContinueAsNewWorkflowExecution) -> str | None:
     wrong = command.retry_policy.refusal() if command.retry_policy else None
-    return wrong or _size(overlay, command.input, command.kwargs)
+    return wrong or _next_times(command) or _size(overlay, command.input, command.kwargs)
+
+
+def _next_times(command: c.ContinueAsNewWorkflowExecution) -> str | None:
+    wrong = _positive(
+        workflow_run_timeout=command.workflow_run_timeout, workflow_task_timeout=command.workflow_task_timeout
+    )
+    if wrong is not None:
+        return wrong
+    if not timedelta(0) <= command.backoff_start_interval <= _TIMER_MAX:
+        return f"backoff_start_interval must be from 0 to {_TIMER_MAX.days} days"
+    return None
 
 
 def _marker(overlay: Overlay, command: c.RecordMarker) -> str | None:

@@ -22,7 +22,8 @@ from perdure_server.history.transitions import activity as act
 from perdure_server.history.transitions.across import initiate_cancel, initiate_child, initiate_signal
 from perdure_server.history.transitions.chain import Successor, continue_as_new
 from perdure_server.history.transitions.check import CHECKS, Overlay
-from perdure_server.history.transitions.execution import release_workers, retry_run
+from perdure_server.history.transitions.cron import Ending, next_run
+from perdure_server.history.transitions.execution import release_workers, run_after_failure
 
 CLOSING = (
     c.CompleteWorkflowExecution,
@@ -184,13 +185,28 @@ def _cancel_external(turn: Turn, command: c.RequestCancelExternalWorkflowExecuti
 
 
 def _complete(turn: Turn, command: c.CompleteWorkflowExecution) -> None:
-    turn.closing = turn.add(ev.WorkflowExecutionCompleted, result=command.result, encoding=command.encoding)
+    ending = Ending(
+        now=turn.draft.now,
+        new_run_id=turn.request.new_run_id,
+        result=command.result,
+        encoding=command.encoding,
+        settled=turn.settled_updates,
+    )
+    turn.new_run = next_run(turn.state, ending)
+    turn.closing = turn.add(
+        ev.WorkflowExecutionCompleted,
+        result=command.result,
+        encoding=command.encoding,
+        new_execution_run_id=turn.new_run.run_id if turn.new_run else "",
+    )
     release_workers(turn.draft)
 
 
 def _fail(turn: Turn, command: c.FailWorkflowExecution) -> None:
     new_run_id = turn.request.new_run_id
-    turn.new_run, retry_state = retry_run(turn.state, command.failure, turn.draft.now, new_run_id, turn.settled_updates)
+    turn.new_run, retry_state = run_after_failure(
+        turn.state, command.failure, turn.draft.now, new_run_id, turn.settled_updates
+    )
     turn.closing = turn.add(
         ev.WorkflowExecutionFailed,
         failure=command.failure,
@@ -211,6 +227,8 @@ def _continue(turn: Turn, command: c.ContinueAsNewWorkflowExecution) -> None:
         run_id=request.new_run_id,
         now=turn.draft.now,
         initiator="WORKFLOW",
+        backoff=command.backoff_start_interval,
+        failure=turn.state.started.continued_failure if turn.state.started.cron_schedule else None,
         signals=request.signals,
         settled=turn.settled_updates,
     )
@@ -227,6 +245,7 @@ def _continue(turn: Turn, command: c.ContinueAsNewWorkflowExecution) -> None:
         encoding=command.encoding,
         workflow_run_timeout=started.workflow_run_timeout,
         workflow_task_timeout=started.workflow_task_timeout,
+        backoff_start_interval=started.first_workflow_task_backoff,
     )
     release_workers(turn.draft)
 

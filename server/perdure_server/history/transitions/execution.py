@@ -15,8 +15,9 @@ from perdure_server.history.retry import Trial, plan_retry
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.across import take_leave
 from perdure_server.history.transitions.activity import request_cancel
-from perdure_server.history.transitions.arrival import arrive, flush, need_task, schedule_task
+from perdure_server.history.transitions.arrival import arrive, flush, is_asked_to_stop, need_task, schedule_task
 from perdure_server.history.transitions.chain import Successor, try_again
+from perdure_server.history.transitions.cron import Ending, next_run
 
 
 def signal(state: ExecutionState, request: req.SignalExecution, moment: Moment) -> Decision:
@@ -54,8 +55,7 @@ def cancel(state: ExecutionState, request: req.CancelExecution, moment: Moment) 
     refused = _closed(state)
     if refused is not None:
         return refused
-    waiting = any(isinstance(event, ev.WorkflowExecutionCancelRequested) for event in state.buffer)
-    if state.cancel_requested or waiting:
+    if is_asked_to_stop(state):
         return NOTHING
     draft = Draft(state, moment)
     arrive(
@@ -98,7 +98,7 @@ def time_out(state: ExecutionState, request: req.TimeOutExecution, moment: Momen
     draft = Draft(state, moment)
     flush(draft)
     failure = Failure(message="workflow timed out", info=TimeoutFailure(timeout_type="START_TO_CLOSE"))
-    new_run, retry_state = retry_run(state, failure, moment.now, request.new_run_id)
+    new_run, retry_state = run_after_failure(state, failure, moment.now, request.new_run_id)
     draft.add(
         ev.WorkflowExecutionTimedOut,
         retry_state=retry_state,
@@ -128,6 +128,16 @@ def flush_buffer(state: ExecutionState, request: req.FlushBuffer, moment: Moment
     return draft.decision()
 
 
+def run_after_failure(
+    state: ExecutionState, failure: Failure, now: datetime, new_run_id: str, settled: Mapping[str, bool] | None = None
+) -> tuple[NewRun | None, RetryState]:
+    """The next attempt; where there is none, the next run of the cron schedule."""
+    new_run, retry_state = retry_run(state, failure, now, new_run_id, settled)
+    if new_run is None:
+        new_run = next_run(state, Ending(now=now, new_run_id=new_run_id, failure=failure, settled=settled or {}))
+    return new_run, retry_state
+
+
 def retry_run(
     state: ExecutionState, failure: Failure, now: datetime, new_run_id: str, settled: Mapping[str, bool] | None = None
 ) -> tuple[NewRun | None, RetryState]:
@@ -135,6 +145,8 @@ def retry_run(
     policy = state.started.retry_policy
     if policy is None or not new_run_id:
         return None, "RETRY_POLICY_NOT_SET"
+    if is_asked_to_stop(state):
+        return None, "CANCEL_REQUESTED"
     trial = Trial(attempt=state.started.attempt, now=now, expiration=state.started.workflow_execution_expiration_time)
     retry = plan_retry(policy, failure, trial)
     if retry.at is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from perdure_proto.errors import Code
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
-from perdure_server.history.decision import NOTHING, Decision, Moment, OfferWorkflowTask, refuse
+from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, OfferWorkflowTask, refuse
 from perdure_server.history.state import ExecutionState
+from perdure_server.history.transitions.arrival import had_task, is_delayed, schedule_task
 
 
 def admit(state: ExecutionState, request: req.AdmitUpdate, moment: Moment) -> Decision:
@@ -20,7 +21,12 @@ def admit(state: ExecutionState, request: req.AdmitUpdate, moment: Moment) -> De
     if in_flight >= moment.limits.updates_in_flight_max:
         return refuse(Code.RESOURCE_EXHAUSTED, f"{in_flight} updates are in flight, the most that a run may have")
     records: list[rec.AnyRecord] = [rec.UpdateAdmitted(delivery=request.delivery, identity=request.identity)]
-    if state.workflow_task is not None or not state.previous_started_event_id:
+    if is_delayed(state):  # a task of its own in the log: a first one cannot be dropped, whatever becomes of the update
+        draft = Draft(state, moment)
+        draft.records.extend(records)
+        schedule_task(draft)
+        return draft.decision()
+    if state.workflow_task is not None or not had_task(state):
         return Decision(records=records)
     records.append(rec.TaskSpeculated(at=moment.now))
     return Decision(records=records, effects=[OfferWorkflowTask()])
