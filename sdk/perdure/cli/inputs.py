@@ -29,11 +29,6 @@ def read_keywords(text: str | None, option: str = "--kwargs") -> Raw:
     return NULL if text is None else Raw(_read_object(text, option)[0])
 
 
-def read_mapping(text: str | None, option: str) -> dict[str, Any]:
-    """A JSON object whose values the service keeps as they are, such as a memo."""
-    return {} if text is None else _read_object(text, option)[1]
-
-
 def json_option(flag: str, read: Callable[[str | None, str], object], help: str) -> Callable[[Decorated], Decorated]:
     """An option that is read before the service is asked."""
 
@@ -41,6 +36,29 @@ def json_option(flag: str, read: Callable[[str | None, str], object], help: str)
         return read(text, flag)
 
     return click.option(flag, metavar="JSON", callback=read_text, help=help)
+
+
+def mapping_option(*flags: str, help: str) -> Callable[[Decorated], Decorated]:
+    """An option that is given once for each key, as `KEY=JSON`, or as a whole JSON object."""
+
+    def read_texts(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
+        return read_pairs(texts, flags[0])
+
+    return click.option(*flags, multiple=True, metavar="KEY=JSON", callback=read_texts, help=help)
+
+
+def read_pairs(texts: Sequence[str], option: str) -> dict[str, Any]:
+    """One mapping from texts such as `color="red"` and `{"size": 3}`; a later one goes over an earlier one."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if text.lstrip().startswith(("{", "@")):
+            found.update(_read_object(text, option)[1])
+        elif key and equals:
+            found[key] = msgspec.json.decode(_read_value(value, f"{option} {key}="))
+        else:
+            raise usage_error(f"{option} takes KEY=JSON, such as {option} 'color=\"red\"', or a JSON object")
+    return found
 
 
 def _read_inputs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Raw:

@@ -59,6 +59,8 @@ UNINTERESTING: Final = frozenset(
         "history_size_bytes",
         "retry_policy",
         "workflow_execution_expiration_time",
+        "last_completion_encoding",
+        "last_completion_run_id",
     }
 )
 

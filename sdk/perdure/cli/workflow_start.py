@@ -9,9 +9,10 @@ from typing import Any, get_args
 import click
 from rich.text import Text
 
+from perdure.cli.chain_options import chain_fields, chain_options
 from perdure.cli.exits import CommandError, Exit
 from perdure.cli.failure_text import failure_line
-from perdure.cli.inputs import input_options, json_option, read_mapping
+from perdure.cli.inputs import input_options, mapping_option
 from perdure.cli.output import json_text
 from perdure.cli.progress import Progress
 from perdure.cli.session import Session, asks_service
@@ -24,9 +25,9 @@ def start_options(function: Decorated) -> Decorated:
     """Everything that can be said about an execution when it starts."""
     function = options(SETTINGS["task_queue"], SETTINGS["identity"])(function)
     for decorate in (
-        click.option("--summary", default="", help="One line about this execution."),
-        json_option("--search-attributes", read_mapping, "A JSON object to find it by."),
-        json_option("--memo", read_mapping, "A JSON object kept beside it."),
+        click.option("--summary", "--static-summary", "summary", default="", help="One line about this execution."),
+        mapping_option("--search-attribute", "--search-attributes", "search_attributes", help="What to find it by."),
+        mapping_option("--memo", help="What is kept beside it."),
         click.option("--request-id", default="", help="A repeat with the same id gets the first answer."),
         click.option(
             "--id-reuse-policy",
@@ -47,7 +48,7 @@ def start_options(function: Decorated) -> Decorated:
         click.option("--execution-timeout", type=DURATION, help="Limit of the whole chain of runs."),
     ):
         function = decorate(function)
-    function = input_options(function)
+    function = input_options(chain_options(function))
     function = click.option("--id", "workflow_id", default="", help="The workflow id; by default a UUID.")(function)
     return click.argument("workflow_type", metavar="TYPE")(function)
 
@@ -127,5 +128,6 @@ async def _start(session: Session, values: dict[str, Any]) -> StartWorkflowAnswe
         memo=values["memo"],
         search_attributes=values["search_attributes"],
         static_summary=values["summary"],
+        **chain_fields(values),
     )
     return await session.service.start(values["workflow_id"] or str(uuid.uuid4()), request)

@@ -102,13 +102,20 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
             ("task queue", info.task_queue),
             ("summary", answer.static_summary),
             ("started", instant(info.start_time)),
+            ("cron schedule", answer.cron_schedule),
+            ("begins", instant(answer.execution_time) if _waits(answer) else ""),
             ("closed", instant(info.close_time)),
             ("attempt", str(answer.attempt) if answer.attempt > 1 else ""),
+            ("first run", answer.first_execution_run_id if answer.first_execution_run_id != info.run_id else ""),
+            ("run before", answer.continued_run_id),
+            ("failed before", Text(failure_line(answer.last_failure) if answer.last_failure else "", style="red")),
             ("next run", answer.new_run_id),
             ("events", str(info.history_length)),
             ("memo", compact(info.memo) if info.memo else ""),
             ("search attributes", compact(info.search_attributes) if info.search_attributes else ""),
             ("run timeout", format_duration(answer.workflow_run_timeout) if answer.workflow_run_timeout else ""),
+            ("run expires", instant(answer.run_expiration_time)),
+            ("chain expires", instant(answer.execution_expiration_time)),
             ("cancel requested", "yes" if answer.cancel_requested else ""),
             ("parent", answer.parent_workflow_id),
             ("messages under way", str(answer.pending_messages or "")),
@@ -126,6 +133,11 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
     for child in answer.pending_children:
         yield Text(f"\npending child {child.workflow_type}", style="bold")
         yield _child(child)
+
+
+def _waits(answer: DescribeWorkflowAnswer) -> bool:
+    """Whether its first task came, or is to come, later than its start."""
+    return answer.execution_time is not None and answer.execution_time > answer.execution.start_time
 
 
 def _workflow_task(task: PendingWorkflowTask) -> Table:

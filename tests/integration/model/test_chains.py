@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 import pytest_asyncio
@@ -321,3 +325,58 @@ async def test_a_run_that_waits_can_be_terminated(stack: Stack, wait: dict[str, 
     with pytest.raises(WorkflowFailureError, match="enough"):
         await handle.result()
     assert 1 == len(await runs_of(stack, handle))
+
+
+async def http(stack: Stack, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    """A request of a program that has no SDK."""
+    address = f"{stack.client.service.connection.address}/api/v1/namespaces/default/workflows/{path}"
+    async with aiohttp.ClientSession() as session, session.request(method, address, json=body) as answer:
+        return answer.status, await answer.json()
+
+
+async def perdure(stack: Stack, *words: str) -> tuple[int | None, str]:
+    """The command line, in a process of its own: its exit status, and what it printed."""
+    command = (sys.executable, "-m", "perdure.cli", "workflow", *words)
+    environment = {**os.environ, "PERDURE_ADDRESS": stack.client.service.connection.address}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, env=environment, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_all_of_it_over_http(stack: Stack) -> None:
+    """Fields of a start, refusals, and what a description says."""
+    workflow_id = stack.new_id()
+    start = {"workflow_type": "counts", "task_queue": "model", "input": [5], "cron_schedule": "TZ=Asia/Tokyo 0 9 1 1 *"}
+    assert 400 == (await http(stack, "POST", workflow_id, {**start, "start_delay": "PT5S"}))[0]
+    status, refused = await http(stack, "POST", workflow_id, {**start, "cron_schedule": "61 * * * *"})
+    assert (400, "INVALID_ARGUMENT") == (status, refused["code"])
+    assert "out of range" in refused["message"]
+    status, _ = await http(stack, "POST", workflow_id, start)
+    assert 201 >= status
+    _, told = await http(stack, "GET", workflow_id)
+    assert (start["cron_schedule"], "BACKING_OFF") == (told["cron_schedule"], told["pending_workflow_task"]["state"])
+    assert told["execution_time"].endswith("-01-01T00:00:00Z")
+    assert 200 == (await http(stack, "POST", f"{workflow_id}/terminate", {}))[0]
+    delayed = {"workflow_type": "listens", "task_queue": "model", "start_delay": "PT1H", "memo": {"by": "http"}}
+    await http(stack, "POST", stack.new_id() + "-d", delayed)
+
+
+async def test_all_of_it_on_the_command_line(stack: Stack) -> None:
+    """Retries, a schedule that cannot be read, and a description of a run that waits."""
+    queue = ("--task-queue", stack.task_queue)
+    retry = ("--retry", "fast", "--retry-initial-interval", "100ms")
+    status, said = await perdure(stack, "execute", "tries", "--input", "2", "--input", '"Boom"', *queue, *retry)
+    assert (0, True) == (status, '"attempt":2' in said.replace(" ", "")), said
+    status, said = await perdure(stack, "start", "counts", "--input", "1", *queue, "--cron", "daily")
+    assert (True, True) == (status != 0, "cron_schedule 'daily'" in said), said
+    workflow_id = stack.new_id()
+    delayed = ("listens", "--id", workflow_id, *queue, "--start-delay", "1h", "--memo", 'by="me"')
+    assert 0 == (await perdure(stack, "start", *delayed))[0]
+    _, said = await perdure(stack, "describe", workflow_id)
+    assert "the first task waits for the end of its start delay" in " ".join(said.split())
+    assert 0 == (await perdure(stack, "signal", workflow_id, "go", "--input", '"now"'))[0]
+    status, said = await perdure(stack, "result", workflow_id)
+    assert (0, True) == (status, '"now"' in said), said

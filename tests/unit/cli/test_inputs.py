@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from perdure.cli.exits import CommandError, Exit
-from perdure.cli.inputs import read_arguments, read_keywords, read_mapping
+from perdure.cli.inputs import read_arguments, read_keywords, read_pairs
 
 
 class Standard(io.TextIOWrapper):
@@ -71,4 +71,4 @@ def test_a_list_is_no_keywords() -> None:
 
 def test_a_memo_is_decoded() -> None:
     """A mapping is read as such."""
-    assert {"note": [1, None]} == read_mapping('{"note": [1, null]}', "--memo")
+    assert {"note": [1, None]} == read_pairs(['{"note": [1, null]}'], "--memo")
