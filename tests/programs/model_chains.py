@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from perdure import workflow
+from perdure import activity, workflow
 from perdure.exceptions import ApplicationError
 from perdure_proto.options import RetryPolicy
 
@@ -13,6 +13,11 @@ LONG = 60.0
 
 go = workflow.Signal[str]("go")
 ask = workflow.Update[[str], str]("ask")
+
+
+@activity.defn(start_to_close_timeout=timedelta(seconds=10))
+async def plus_one(number: int) -> int:
+    return number + 1
 
 
 def told() -> dict[str, Any]:
@@ -44,7 +49,7 @@ async def tries(wanted: int, kind: str) -> list[Any]:
 @workflow.defn
 async def counts(limit: int) -> int:
     """A cron workflow that counts its runs in its result; at the limit it waits to be stopped."""
-    count = (workflow.get_last_completion_result(int) or 0) + 1
+    count = await plus_one(workflow.get_last_completion_result(int) or 0)
     if count > limit:
         await asyncio.sleep(LONG)
     return count
@@ -160,4 +165,4 @@ WORKFLOWS: list[workflow.Workflow[..., Any]] = [
     always_fails,
     stops,
 ]
-ACTIVITIES: list[object] = []
+ACTIVITIES = [plus_one]

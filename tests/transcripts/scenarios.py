@@ -282,14 +282,17 @@ def continue_as_new() -> Script:
 
 
 @scenario
-def continue_as_new_with_bad_times() -> Script:
-    script = Script()
+def continue_as_new_with_bad_options() -> Script:
+    script = Script(Limits(payload_bytes_max=50))
     for bad in (
+        c.ContinueAsNewWorkflowExecution(memo={"a": "b" * 100}),
         c.ContinueAsNewWorkflowExecution(workflow_run_timeout=timedelta(0)),
         c.ContinueAsNewWorkflowExecution(backoff_start_interval=-SECOND),
     ):
         script.turn(bad, new_run_id=NEXT_RUN_ID)
         script.after(600).ask(req.RetryWorkflowTask())
+    script.note("no task may take longer than the limit")
+    script.turn(c.ContinueAsNewWorkflowExecution(workflow_task_timeout=600 * SECOND), new_run_id=NEXT_RUN_ID)
     return script
 
 

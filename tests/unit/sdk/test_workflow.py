@@ -135,6 +135,22 @@ async def test_children_and_others_need_a_workflow() -> None:
         workflow.external("o")
 
 
+def test_a_run_asks_for_the_one_before() -> None:
+    """The last result and the last failure, inside of a workflow alone."""
+    with inside() as runtime:
+        assert (False, None) == (workflow.has_last_completion_result(), workflow.get_last_completion_result())
+        runtime.last_result = 3
+        assert (True, 3) == (workflow.has_last_completion_result(), workflow.get_last_completion_result(int))
+        assert isinstance(workflow.get_last_failure(), ValueError)
+    for ask in (
+        workflow.has_last_completion_result,
+        workflow.get_last_completion_result,
+        workflow.get_last_failure,
+    ):
+        with pytest.raises(RuntimeError, match=rf"workflow\.{ask.__name__}\(\)"):
+            ask()
+
+
 MISSING: list[Callable[[], object]] = [
     workflow.saga,
     workflow.metric_meter,

@@ -27,6 +27,7 @@ class Successor(Struct, frozen=True, kw_only=True):
     backoff: timedelta = timedelta(0)
     failure: Failure | None = None
     signals: Sequence[ev.WorkflowExecutionSignaled] = ()
+    task_timeout_max: timedelta = timedelta.max
     settled: Mapping[str, bool] = {}
     """Updates that this very task accepted (true) or rejected: they do not move on, the accepted are remembered."""
 
@@ -54,7 +55,9 @@ def continue_as_new(state: ExecutionState, command: ContinueAsNewWorkflowExecuti
         "kwargs": command.kwargs,
         "encoding": command.encoding,
         "workflow_run_timeout": command.workflow_run_timeout or old.workflow_run_timeout,
-        "workflow_task_timeout": command.workflow_task_timeout or old.workflow_task_timeout,
+        "workflow_task_timeout": min(
+            command.workflow_task_timeout or old.workflow_task_timeout, successor.task_timeout_max
+        ),
         "retry_policy": command.retry_policy or old.retry_policy,
         "memo": old.memo if command.memo is None else command.memo,
         "search_attributes": old.search_attributes if command.search_attributes is None else command.search_attributes,

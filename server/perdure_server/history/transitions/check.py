@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from perdure_proto import commands as c
+from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.events import TimerFired
 from perdure_proto.failures import Failure, ServerFailure
@@ -196,7 +197,8 @@ def _result(overlay: Overlay, command: c.CompleteWorkflowExecution) -> str | Non
 
 def _continue(overlay: Overlay, command: c.ContinueAsNewWorkflowExecution) -> str | None:
     wrong = command.retry_policy.refusal() if command.retry_policy else None
-    return wrong or _next_times(command) or _size(overlay, command.input, command.kwargs)
+    notes = [encoder.encode(each) for each in (command.memo, command.search_attributes) if each is not None]
+    return wrong or _next_times(command) or _size(overlay, command.input, command.kwargs) or _size(overlay, *notes)
 
 
 def _next_times(command: c.ContinueAsNewWorkflowExecution) -> str | None:

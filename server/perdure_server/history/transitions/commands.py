@@ -230,6 +230,7 @@ def _continue(turn: Turn, command: c.ContinueAsNewWorkflowExecution) -> None:
         backoff=command.backoff_start_interval,
         failure=turn.state.started.continued_failure if turn.state.started.cron_schedule else None,
         signals=request.signals,
+        task_timeout_max=turn.draft.limits.workflow_task_timeout_max,
         settled=turn.settled_updates,
     )
     turn.new_run = continue_as_new(turn.state, command, successor)
