@@ -154,6 +154,18 @@ async def stops(how: str) -> str:
     return "slept"
 
 
+@workflow.defn
+async def keeps_a_child() -> str:
+    """Its child runs by a schedule; it ends the chain when it is told to."""
+    child = await counts.with_options(id=f"{workflow.info().workflow_id}-child", cron_schedule="@every 1s").start(2)
+    await go.channel().receive()
+    child.cancel()
+    try:
+        return f"completed: {await child}"
+    except asyncio.CancelledError:
+        return "cancelled"
+
+
 WORKFLOWS: list[workflow.Workflow[..., Any]] = [
     tries,
     counts,
@@ -164,5 +176,6 @@ WORKFLOWS: list[workflow.Workflow[..., Any]] = [
     listens,
     always_fails,
     stops,
+    keeps_a_child,
 ]
 ACTIVITIES = [plus_one]

@@ -198,6 +198,24 @@ async def test_the_execution_timeout_ends_the_chain(stack: Stack) -> None:
     ]
 
 
+async def test_a_child_may_have_a_schedule(stack: Stack) -> None:
+    """To its parent all its runs are one child, which closes when the chain ends."""
+    parent = await stack.client.start_workflow(program.keeps_a_child, task_queue=stack.task_queue)
+    async for event in parent.events(follow=True):
+        if event.event_type == "ChildWorkflowExecutionStarted":
+            break
+    first = (await stack.client.get_workflow_handle(f"{parent.id}-child").describe()).first_execution_run_id
+    child = stack.client.get_workflow_handle(f"{parent.id}-child", run_id=first).started_as(first)
+    third = await until_run(stack, child, 3)
+    async for event in third.events(follow=True):
+        if event.event_type == "TimerStarted":
+            break
+    await parent.signal(program.go, "enough")
+    assert "cancelled" == await parent.result()
+    types = [event.event_type for event in (await parent.fetch_history()).events]
+    assert [1, 1] == [types.count(f"ChildWorkflowExecution{end}") for end in ("Started", "Canceled")]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
