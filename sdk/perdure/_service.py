@@ -41,7 +41,7 @@ class Service(ActivityRequests):
         self.namespace = namespace
         self.identity = identity
         self.converter = converter
-        self.root = f"/api/v1/namespaces/{quote(namespace, safe='')}"
+        self.root: str = f"/api/v1/namespaces/{quote(namespace, safe='')}"
         self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def _path(self, workflow_id: str, *parts: str, **query: str | float) -> str:

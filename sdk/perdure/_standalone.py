@@ -25,8 +25,8 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
-LIST_PAGE_MAX: Final = 100
-_OPEN: Final = frozenset({"RUNNING", "PAUSED"})
+LIST_PAGE_MAX: Final[int] = 100
+_OPEN: Final[frozenset[str]] = frozenset({"RUNNING", "PAUSED"})
 
 
 class StartActivityOptions(TypedDict, total=False):
