@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -118,8 +119,14 @@ class Outbox:
         self._engine.transact(execution, request)
 
     def _settle(self, execution: Execution) -> None:
-        """Law: a closed execution stays owed until parent, children and targets have acknowledged."""
-        if execution.state.is_open or not execution.wake_owed or execution.is_lost:
+        """Law: a closed execution stays owed until parent, children and targets have acknowledged.
+
+        While its close is on its way the last answer to the open run may come; what the close owes is not here yet.
+        """
+        if execution.state.is_open or not execution.wake_owed or execution.is_lost or execution.owing:
+            return
+        if execution.batch is not None:
+            self._engine.transactor.release(execution, [partial(self._settle, execution)])
             return
         execution.wake_owed = False
         self._engine.transactor.stage(execution).wake_gone = True

@@ -1,0 +1,94 @@
+"""What is owed to other executions, in the moments between a decision and its commit, and when a server dies there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from perdure_proto import commands as c
+from perdure_proto.errors import Code, ServiceError
+from perdure_server.engine.inbox import Answer, Inbox, Source
+from perdure_server.history import requests as req
+from perdure_server.history.outbox import Delivery
+from tests.engine import NAMESPACE, Cluster, OneServer, Worker
+from tests.integration.engine.test_across import DONE, SIGNAL, with_child
+
+
+class SlowInbox:
+    """An inbox that takes what is named once `gate` is open, and nothing else."""
+
+    def __init__(self, server: OneServer, *kinds: str) -> None:
+        self._inbox: Inbox = server.engine.outbox._inbox
+        self._outbox = server.engine.outbox
+        self._kinds = kinds
+        self.gate = asyncio.Event()
+        self._outbox._inbox = self  # type: ignore[assignment]
+
+    def give_way(self) -> None:
+        """From now on all is taken."""
+        self._outbox._inbox = self._inbox
+
+    async def take(self, source: Source, delivery: Delivery) -> Answer:
+        if delivery.kind not in self._kinds:
+            raise ServiceError(Code.UNAVAILABLE, "nothing of that kind gets there")
+        await self.gate.wait()
+        return await self._inbox.take(source, delivery)
+
+    async def take_signals(self, source: Source, deliveries: Sequence[Delivery]) -> list[Answer]:
+        await self.gate.wait()
+        return await self._inbox.take_signals(source, deliveries)
+
+
+async def all_has_run() -> None:
+    """Lets everything run that waits for nothing."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+async def until_nothing_is_owed(cluster: Cluster) -> None:
+    """Waits for the last acknowledgement to all that is closed."""
+    await cluster.until_rows(
+        "select where not exists (select from wakes join executions using (run_id) where owed and close_time is not null)"
+    )
+
+
+async def test_an_answer_that_comes_before_the_close_has_landed_clears_nothing(
+    cluster: Cluster, server: OneServer, worker: Worker
+) -> None:
+    """The last answer to an open run comes while its close is on its way: what the close owes is owed all the same."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(parent)
+    inbox = SlowInbox(server, "signal")
+    await worker.answer(child, SIGNAL)
+    server.store.gate.clear()
+    run = server.run("child")
+    server.engine.transact(run, req.TerminateExecution())
+    inbox.gate.set()
+    while run.owing:
+        await asyncio.sleep(0)
+    server.store.gate.set()
+    await server.settle()
+    successor = await cluster.restart(server)
+    await Worker(successor).workflow_task()
+    assert "ChildWorkflowExecutionTerminated" in await successor.event_types("parent")
+
+
+async def test_a_child_that_continues_as_new_meanwhile_is_closed(
+    cluster: Cluster, server: OneServer, worker: Worker
+) -> None:
+    """The end of a child may meet its next run before that has landed: it begins and ends in one commit."""
+    parent, child = await with_child(server, worker)
+    inbox = SlowInbox(server, "close_child")
+    await worker.answer(parent, DONE)
+    server.store.gate.clear()
+    continuing = asyncio.ensure_future(worker.answer(child, c.ContinueAsNewWorkflowExecution()))
+    await all_has_run()
+    inbox.gate.set()
+    await all_has_run()
+    server.store.gate.set()
+    await continuing
+    await server.settle()
+    successor = await cluster.restart(server)
+    await until_nothing_is_owed(cluster)
+    ended = await successor.describe("child")
+    assert (False, "TERMINATED") == (ended.execution.run_id == child.run_id, ended.execution.status)
