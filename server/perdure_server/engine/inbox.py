@@ -119,7 +119,10 @@ class Inbox:
         target = await self._find(delivery)
         event = delivery.initiated
         assert isinstance(event, ev.StartChildWorkflowExecutionInitiated)
-        if target is None or not _is_child(target, source, delivery.event_id):
+        if target is None:
+            return Answer()
+        if not _is_child(target, source, delivery.event_id):
+            await self._engine.acknowledged(target)  # it may be a start that loses: against the child, perhaps
             return Answer()
         ends = event.parent_close_policy == "terminate"
         cancel = req.CancelExecution(

@@ -52,6 +52,12 @@ async def until_nothing_is_owed(cluster: Cluster) -> None:
     )
 
 
+async def forget(server: OneServer, workflow_id: str) -> None:
+    """Sweeps until an idle run has left memory."""
+    while (NAMESPACE, workflow_id) in server.engine.residents.current:
+        await server.sweep()
+
+
 async def test_an_answer_that_comes_before_the_close_has_landed_clears_nothing(
     cluster: Cluster, server: OneServer, worker: Worker
 ) -> None:
@@ -71,6 +77,28 @@ async def test_an_answer_that_comes_before_the_close_has_landed_clears_nothing(
     successor = await cluster.restart(server)
     await Worker(successor).workflow_task()
     assert "ChildWorkflowExecutionTerminated" in await successor.event_types("parent")
+
+
+async def test_a_start_that_will_lose_does_not_hide_a_child(
+    cluster: Cluster, server: OneServer, worker: Worker
+) -> None:
+    """A stranger's start of the child's id, which cannot win, is not taken for the end of the child."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(child)
+    await forget(server, "child")
+    inbox = SlowInbox(server, "close_child")
+    await worker.answer(parent, DONE)
+    server.store.gate.clear()
+    starting = asyncio.ensure_future(server.start("child"))
+    await all_has_run()
+    inbox.gate.set()
+    await all_has_run()
+    server.store.gate.set()
+    await asyncio.gather(starting, return_exceptions=True)
+    inbox.give_way()
+    await until_nothing_is_owed(cluster)
+    ended = await server.api.workflow_result(NAMESPACE, "child", child.run_id, 0)
+    assert "TERMINATED" == ended.status
 
 
 async def test_a_child_that_continues_as_new_meanwhile_is_closed(
