@@ -31,7 +31,7 @@ from perdure_server.store.port import STATUS_NUMBERS, BufferedEvent, RunChange
 
 _PERSISTED = (rec.AttemptFailed, rec.AttemptHeartbeat)
 _OF_ATTEMPTS = (rec.AttemptStarted, rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptReturned)
-_OFFERS = (OfferWorkflowTask, OfferActivity, Deliver)
+_OFFERS = (OfferActivity, Deliver)
 _ON_ACTIVITIES = frozenset(
     {
         ev.ActivityTaskCompleted,
@@ -257,13 +257,17 @@ class Transactor:
             waiting.set_result(self._committer.open_batch)
 
     def _keep_wake(self, execution: Execution, effects: Sequence[Effect]) -> None:
-        """Law: `owed` is set by the transaction that owes; `wake_at` is never later than the earliest deadline."""
+        """Law: `owed` is set by the transaction that owes; `wake_at` is never later than the earliest deadline.
+
+        A speculative task is owed to nobody but callers that wait, and lost with them.
+        """
         state = execution.state
         if not state.is_open or execution.wake_owed:
             return
-        offers = any(isinstance(effect, _OFFERS) for effect in effects)
         task = state.workflow_task
-        if offers and not (task is not None and task.kind == "speculative"):
+        is_speculative = task is not None and task.kind == "speculative"
+        offers = _OFFERS if is_speculative else (*_OFFERS, OfferWorkflowTask)
+        if any(isinstance(effect, offers) for effect in effects):
             self._owe(execution, self.stage(execution))
             return
         earliest = execution.next_deadline

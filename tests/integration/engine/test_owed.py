@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from perdure_proto import commands as c
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.service import UpdateWorkflowRequest
 from perdure_server.engine.inbox import Answer, Inbox, Source
 from perdure_server.history import requests as req
 from perdure_server.history.outbox import Delivery
 from tests.engine import NAMESPACE, Cluster, OneServer, Worker
-from tests.integration.engine.test_across import DONE, SIGNAL, with_child
+from tests.integration.engine.test_across import CHILD, DONE, SIGNAL, cut_off, with_child
 
 
 class SlowInbox:
@@ -77,6 +80,33 @@ async def test_an_answer_that_comes_before_the_close_has_landed_clears_nothing(
     successor = await cluster.restart(server)
     await Worker(successor).workflow_task()
     assert "ChildWorkflowExecutionTerminated" in await successor.event_types("parent")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [CHILD, c.ScheduleActivityTask(activity_id="1", activity_type="Pay", task_queue="default")],
+    ids=["child", "activity"],
+)
+async def test_what_is_asked_for_beside_an_update_that_waits_is_owed(
+    cluster: Cluster, server: OneServer, worker: Worker, command: c.AnyCommand
+) -> None:
+    """An update that came while a task ran is only in memory; what the task asked for is owed in its own append."""
+    await server.start("parent")
+    await worker.turn()
+    await server.sweep()
+    updating = [asyncio.ensure_future(update(server, "first"))]
+    task = await worker.workflow_task()
+    updating.append(asyncio.ensure_future(update(server, "second")))
+    await all_has_run()
+    cut_off(server)
+    await worker.answer(task, c.AcceptUpdate(update_id="first"), c.CompleteUpdate(update_id="first"), command)
+    assert [(True,)] == await cluster.rows("select owed from wakes")
+    await server.die()
+    await asyncio.gather(*updating, return_exceptions=True)
+
+
+async def update(server: OneServer, update_id: str) -> None:
+    await server.api.update_workflow(NAMESPACE, "parent", "set", UpdateWorkflowRequest(update_id=update_id))
 
 
 async def test_a_start_that_will_lose_does_not_hide_a_child(
