@@ -49,6 +49,7 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     queue_window_max: int = 100_000
     batch_rows_max: int = 500
     batch_bytes_max: int = 8 * 1024 * 1024
+    deliveries_under_way_max: int = 500
     buffer_unacknowledged_for: timedelta = timedelta(milliseconds=50)
     look_ahead: timedelta = timedelta(seconds=60)
     scan_every: timedelta = timedelta(seconds=10)

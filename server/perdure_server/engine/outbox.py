@@ -1,7 +1,8 @@
 """Delivers what runs owe to other executions: one lane for each source run and target workflow id.
 
 Law: a lane delivers in order, the next after the answer; signals that wait together go together. What is not answered
-is owed, and sent again by whoever owns the source then: the receiver knows it by its key.
+is owed, and sent again by whoever owns the source then: the receiver knows it by its key. A task may ask for thousands
+of children: only so many lanes send at once as fill a commit, or the loop would stand still for seconds.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Outbox:
         self._inbox = inbox
         self._lanes: dict[LaneKey, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._under_way = asyncio.Semaphore(engine.settings.deliveries_under_way_max)
 
     def offer(self, execution: Execution, deliveries: Iterable[Delivery]) -> None:
         """Sends what is not under way already."""
@@ -77,9 +79,12 @@ class Outbox:
     async def _drain(self, key: LaneKey) -> None:
         lane, execution, wait = self._lanes[key], key.source, _WAIT_FIRST_SECONDS
         try:
-            while lane and not execution.is_lost:
+            while lane:
                 try:
-                    await self._send(execution, lane)
+                    async with self._under_way:
+                        if execution.is_lost:
+                            return
+                        await self._send(execution, lane)
                     wait = _WAIT_FIRST_SECONDS
                 except (ServiceError, StoreUnavailableError, AppendRefusedError) as error:
                     log.info("delivery_repeated", run_id=execution.run_id, target=key.workflow_id, reason=str(error))

@@ -25,6 +25,7 @@ class SlowInbox:
         self._outbox = server.engine.outbox
         self._kinds = kinds
         self.gate = asyncio.Event()
+        self.waiting = 0
         self._outbox._inbox = self  # type: ignore[assignment]
 
     def give_way(self) -> None:
@@ -34,6 +35,7 @@ class SlowInbox:
     async def take(self, source: Source, delivery: Delivery) -> Answer:
         if delivery.kind not in self._kinds:
             raise ServiceError(Code.UNAVAILABLE, "nothing of that kind gets there")
+        self.waiting += 1
         await self.gate.wait()
         return await self._inbox.take(source, delivery)
 
@@ -150,3 +152,18 @@ async def test_a_child_that_continues_as_new_meanwhile_is_closed(
     await until_nothing_is_owed(cluster)
     ended = await successor.describe("child")
     assert (False, "TERMINATED") == (ended.execution.run_id == child.run_id, ended.execution.status)
+
+
+async def test_thousands_of_deliveries_do_not_leave_at_once(cluster: Cluster) -> None:
+    """A task that asks for many children starts as many together as one commit takes, and all of them."""
+    server = await cluster.server(deliveries_under_way_max=2)
+    inbox = SlowInbox(server, "start_child")
+    await server.start("parent")
+    children = [c.StartChildWorkflowExecution(workflow_id=f"child-{n}", workflow_type="Order") for n in range(5)]
+    await Worker(server).turn(*children)
+    await all_has_run()
+    under_way = inbox.waiting
+    inbox.gate.set()
+    while server.run("parent").owing:
+        await all_has_run()
+    assert (2, 6) == (under_way, len(server.engine.residents.current))
