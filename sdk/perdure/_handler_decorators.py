@@ -56,7 +56,8 @@ def signal(
         name: the signal's name. Default: the function's.
         dynamic: takes `(name, args)` of every signal without a handler of its own. Default False.
         description: for people.
-        unfinished_policy: whether the worker warns when the workflow ends while the handler runs.
+        unfinished_policy: whether the worker warns when the workflow ends while the handler runs, which is then
+            abandoned. Default `HandlerUnfinishedPolicy.WARN_AND_ABANDON`.
 
     Raises `TypeError` for a handler that assigns a variable of the workflow without `nonlocal`, and `RuntimeError`
     outside a workflow.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from enum import StrEnum
 from types import CodeType, FrameType, FunctionType
 from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
@@ -21,7 +22,16 @@ FN = TypeVar("FN", bound=Callable[..., Any])
 R_co = TypeVar("R_co", covariant=True)
 
 Kind = Literal["signal", "query", "update"]
-UnfinishedPolicy = Literal["warn_and_abandon", "abandon"]
+
+
+class HandlerUnfinishedPolicy(StrEnum):
+    """Whether a workflow that ends while a handler runs abandons it with a warning in the log, or without."""
+
+    WARN_AND_ABANDON = "warn_and_abandon"
+    ABANDON = "abandon"
+
+
+UnfinishedPolicy = HandlerUnfinishedPolicy | Literal["warn_and_abandon", "abandon"]
 
 
 class Declared(Protocol):
@@ -65,7 +75,8 @@ def runtime_for(what: str) -> WorkflowRuntime:
 def declare(declaration: Declaration, fn: FN, depth: int = 2) -> FN:
     """Declares a function as a handler; `depth` leads from here to the frame of the workflow.
 
-    Raises `TypeError` when it does not fit, or assigns a variable of the workflow without `nonlocal`.
+    Raises `TypeError` when it does not fit, or assigns a variable of the workflow without `nonlocal`, and `ValueError`
+    for a policy that is none.
     """
     kind, name = declaration.kind, declaration.name
     runtime = runtime_for(f"@workflow.{kind}")
@@ -83,7 +94,7 @@ def declare(declaration: Declaration, fn: FN, depth: int = 2) -> FN:
             arg_types=None if name is None else signature.parameters,
             kwarg_types={} if name is None else signature.parameters.keywords,
             result_type=signature.result,
-            unfinished_policy=declaration.unfinished_policy,
+            unfinished_policy=HandlerUnfinishedPolicy(declaration.unfinished_policy),
             description=declaration.description or (message.description if message else ""),
         )
     )

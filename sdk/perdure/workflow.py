@@ -20,7 +20,7 @@ from perdure._definition import Workflow, WorkflowDefinition
 from perdure._external import ExternalWorkflowHandle, external
 from perdure._handle import WorkflowHandle, WorkflowUpdateHandle
 from perdure._handler_decorators import query, signal, update
-from perdure._handlers import UnfinishedPolicy, UpdateHandler, runtime_for
+from perdure._handlers import HandlerUnfinishedPolicy, UnfinishedPolicy, UpdateHandler, runtime_for
 from perdure._last_run import get_last_completion_result, get_last_failure, has_last_completion_result
 from perdure._loggers import WorkflowLogger
 from perdure._messages import (
@@ -61,6 +61,7 @@ __all__ = [
     "ContinueAsNewError",
     "ContinueAsNewOptions",
     "ExternalWorkflowHandle",
+    "HandlerUnfinishedPolicy",
     "Info",
     "NondeterminismError",
     "ParentClosePolicy",

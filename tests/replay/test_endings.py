@@ -253,7 +253,7 @@ def test_handlers_under_way_are_told_of(caplog: pytest.LogCaptureFixture) -> Non
     assert ["StartTimer", "CompleteWorkflowExecution"] == names(service.turn())
     service.check()
     assert 1 == len(caplog.messages)
-    assert "while handlers are under way: signal slow" in caplog.messages[0]
+    assert "while handlers are under way: signal 'slow'" in caplog.messages[0]
 
 
 def test_chance_is_the_same_on_replay() -> None:

@@ -41,6 +41,13 @@ PROGRAM_ERRORS: Final = (
 """What only says that the program is wrong: the workflow is parked until repaired code is there."""
 
 
+ABANDONED: Final = (
+    "the workflow ends while handlers are under way: %s; their work is lost, and who sent an update is told so. Await "
+    "workflow.wait_condition(workflow.all_handlers_finished) before the end, or declare the handler with "
+    "unfinished_policy=workflow.HandlerUnfinishedPolicy.ABANDON"
+)
+
+
 def is_program_error(error: BaseException, failing: Sequence[type[BaseException]] | None) -> bool:
     """Whether an exception fails the task rather than the workflow.
 
@@ -144,11 +151,12 @@ class Ending:
         )
 
     def _close(self, command: cmd.AnyCommand) -> None:
-        """The last command. What is under way is told of, for its work is lost."""
-        if self._run.execution.closed:
-            return
+        """The last command. Handlers may still end in the same turn."""
+        if not self._run.execution.closed:
+            self._run.execution.origin = None
+            self._run.execution.issue(command)
+
+    def warn_of_abandoned(self) -> None:
+        """The turn that closed the run is over: what is under way is told of, for its work is lost."""
         if abandoned := self._handlers.abandoned():
-            text = "the workflow ends while handlers are under way: %s; wait for all_handlers_finished()"
-            log(self._run, logging.WARNING, text, ", ".join(abandoned))
-        self._run.execution.origin = None
-        self._run.execution.issue(command)
+            log(self._run, logging.WARNING, ABANDONED, ", ".join(abandoned))

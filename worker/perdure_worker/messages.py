@@ -41,7 +41,7 @@ class Handlers:
     def __init__(self) -> None:
         self._handlers: dict[tuple[str, str | None], Handler] = {}
         self._begun = 0
-        self._unfinished: dict[int, Handler] = {}
+        self._unfinished: dict[int, tuple[Handler, str]] = {}
 
     def add(self, handler: Handler) -> None:
         """Declares or replaces one."""
@@ -59,10 +59,10 @@ class Handlers:
         """All of a kind, in order of declaration."""
         return [handler for (its, _), handler in self._handlers.items() if its == kind]
 
-    def begin(self, handler: Handler) -> int:
-        """A message is on its way to a handler."""
+    def begin(self, handler: Handler, message: str) -> int:
+        """A message is on its way to a handler; `message` names it in warnings."""
         self._begun += 1
-        self._unfinished[self._begun] = handler
+        self._unfinished[self._begun] = handler, message
         return self._begun
 
     def end(self, number: int) -> None:
@@ -75,9 +75,9 @@ class Handlers:
         return not self._unfinished
 
     def abandoned(self) -> list[str]:
-        """The handlers under way whose loss deserves a warning."""
+        """The messages under way whose loss deserves a warning."""
         unfinished = self._unfinished.values()
-        return [f"{one.kind} {one.name or '(dynamic)'}" for one in unfinished if one.unfinished_policy != "abandon"]
+        return [f"{one.kind} {message}" for one, message in unfinished if one.unfinished_policy != "abandon"]
 
 
 class Carrier(Protocol):
@@ -176,7 +176,7 @@ class Signals:
         except ConversionError as error:
             self._drop(signal, error)
             return
-        number = self._handlers.begin(handler)
+        number = self._handlers.begin(handler, repr(signal.signal_name))
         self._on_the_way[signal.event_id] = None
         handling = self._handle(number, signal.event_id, lambda: handler.fn(*args, **kwargs))
         _ = self._run.loop.create_task(handling, name=f"signal-{signal.event_id}")

@@ -55,7 +55,7 @@ def _metadata(run: Run, handlers: Handlers) -> dict[str, Any]:
     """What the workflow takes, for people and tools."""
     kinds = {"queries": QUERY, "signals": SIGNAL, "updates": UPDATE}
     return {
-        "workflow_type": run.definition.name,
+        "workflow_type": run.workflow_type,
         **{
             key: [{"name": one.name, "description": one.description} for one in handlers.of(kind)]
             for key, kind in kinds.items()

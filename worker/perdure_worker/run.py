@@ -65,6 +65,11 @@ class Run:
         self.loop = WorkflowLoop(timers, self.note_unhandled, hash_origin=int.from_bytes(digest[:4]) * HASH_STEP)
 
     @property
+    def workflow_type(self) -> str:
+        """What it was started as; a dynamic workflow runs for many types."""
+        return self.started.workflow_type if self.started is not None else self.definition.name
+
+    @property
     def gone(self) -> bool:
         """Whether it is being taken out of memory."""
         return self.started is not None and self.loop.is_closed()

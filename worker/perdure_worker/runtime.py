@@ -165,6 +165,8 @@ class WorkflowInstance:
                 error=error,
             )
         activities, execution = self._parts.activities, self._run.execution
+        if execution.closed:
+            self._ending.warn_of_abandoned()
         outcome = Outcome(
             commands=execution.commands(),
             local_activities=[] if execution.closed else activities.told(),

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from perdure._runtime import Handler
 from perdure._workflow_info import UpdateInfo
 from perdure.exceptions import ApplicationError, ContinueAsNewError, NondeterminismError
-from perdure_proto.commands import CompleteUpdate
+from perdure_proto.commands import CompleteUpdate, ContinueAsNewWorkflowExecution
 from perdure_proto.events import WorkflowExecutionUpdateAccepted
 from perdure_proto.tasks import UpdateDelivery
 from perdure_worker.endings import is_program_error
@@ -72,7 +72,7 @@ class Updates:
         if handler is None:
             self._waiting.append(update)
         else:
-            number = self._handlers.begin(handler)
+            number = self._handlers.begin(handler, f"{update.name!r} (id {update.id!r})")
             self._run.loop.call_soon(self._begin, number, handler, update)
 
     def judge(self, update: Update) -> BaseException | None:
@@ -89,10 +89,14 @@ class Updates:
         self._run.execution.reject_update(UpdateMachine(update.id), self._run.failure_of(error))
 
     def reject_waiting(self) -> None:
-        """The loop is at rest: what nobody takes is refused."""
+        """The loop is at rest: what nobody takes is refused, unless it moves to the next run."""
         waiting, self._waiting = self._waiting, []
-        for update in waiting:
+        for update in waiting if not self._move_on() else ():
             self.reject(update, self._missing(update.name))
+
+    def _move_on(self) -> bool:
+        """Whether updates that were not judged yet are for the next run: this one has continued as new."""
+        return isinstance(self._run.execution.closed_by, ContinueAsNewWorkflowExecution)
 
     def _missing(self, name: str) -> BaseException:
         known = ", ".join([repr(one.name) for one in self._handlers.of(UPDATE) if one.name]) or "none"
@@ -103,6 +107,7 @@ class Updates:
         )
 
     def _judge(self, handler: Handler, update: Update) -> BaseException | None:
+        token = current_update.set(UpdateInfo(id=update.id, name=update.name))
         try:
             args, kwargs = arguments(self._run, handler, update.name, update)
             validator = self._validators.get(handler.name)
@@ -114,16 +119,22 @@ class Updates:
             return error
         except Exception as error:  # noqa: BLE001 - whatever a validator raises refuses the update
             return error
+        finally:
+            current_update.reset(token)
         return None
 
     def _begin(self, number: int, handler: Handler, update: Update) -> None:
         """One step of the loop: the update is judged, and its handler begins.
 
         A handler takes its first step before the next update is judged, so that a validator sees what it did. A
-        refused update makes no task: on replay it is not there, and creation numbers must be the same.
+        refused update makes no task: on replay it is not there, and creation numbers must be the same. One that finds
+        the run continued as new is left to the next run.
         """
         if self._not_begun:
             self._run.loop.call_soon(self._begin, number, handler, update)
+            return
+        if self._move_on() and not update.accepted:
+            self._handlers.end(number)
             return
         refusal = None if update.accepted else self._judge(handler, update)
         if refusal is not None:

@@ -24,7 +24,7 @@ def log(run: Run, level: int, message: str, *args: object, extra: dict[str, Any]
         return
     given = extra or {}
     exc_info = given.pop("exc_info", None)
-    ids = {"workflow_id": run.workflow_id, "run_id": run.run_id, "workflow_type": run.definition.name}
+    ids = {"workflow_id": run.workflow_id, "run_id": run.run_id, "workflow_type": run.workflow_type}
     with Suspension(current):
         logger.log(level, message, *args, exc_info=exc_info, extra={**ids, **given})
 

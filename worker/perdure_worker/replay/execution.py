@@ -1,7 +1,8 @@
 """The machine of one run: news go in and say who is to be told; workflow code asks, and commands come out.
 
 Every command is kept until the event that it became is read: after the drive that replays it, or with the next task.
-Commands and events must agree one for one, in order. After a closing command nothing more is issued. What a command
+Commands and events must agree one for one, in order. After a closing command nothing more is issued but answers to
+updates, which leave before it: a handler may end in the same turn as the workflow. What a command
 dropped before it left (a timer started and cancelled in one turn) never existed. It must not know futures, loops or
 the workflow's code: a waiter is whatever the caller gave, and comes back as it was.
 """
@@ -27,7 +28,7 @@ from perdure_worker.replay.machines.marker import LocalActivityDetails, LocalAct
 from perdure_worker.replay.machines.table import IllegalTransitionError
 from perdure_worker.replay.machines.timer import TimerMachine
 from perdure_worker.replay.machines.update import UpdateMachine
-from perdure_worker.replay.matching import BECOMES, CLOSING, agree, may_be_ignored
+from perdure_worker.replay.matching import BECOMES, CLOSING, UPDATE_ANSWERS, agree, may_be_ignored
 from perdure_worker.replay.nondeterminism import MismatchError, Origin
 from perdure_worker.replay.others import OtherMachine, Others
 
@@ -169,6 +170,8 @@ class Execution:
     def issue(self, command: AnyCommand, machine: AnyMachine | None = None) -> None:
         """Gives a command; none leaves after the one that closes the run."""
         if self.closed:
+            if type(command) in UPDATE_ANSWERS and self._issued:
+                self._issued.insert(-1, Issued(command, machine, self.origin))
             return
         if machine is not None:
             machine.place = len(self._issued)

@@ -55,7 +55,10 @@ CLOSING: Final[frozenset[type[Command]]] = frozenset(
         cmd.ContinueAsNewWorkflowExecution,
     }
 )
-"""The commands that end a run; what is issued after one is dropped."""
+"""The commands that end a run; what is issued after one is dropped, but for answers to updates."""
+
+UPDATE_ANSWERS: Final[frozenset[type[Command]]] = frozenset({cmd.AcceptUpdate, cmd.RejectUpdate, cmd.CompleteUpdate})
+"""The commands that answer updates: also those of the turn that closes the run."""
 
 
 def agree(command: AnyCommand, event: AnyEvent, name: str) -> bool:
