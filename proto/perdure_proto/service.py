@@ -175,6 +175,22 @@ class UpdateWorkflowAnswer(Message, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
+class UpdateWithStartRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/update-with-start/{name}`: starts the workflow as its id policies say, or takes
+    the one that runs, and sends the update. A repeat with the same `request_id` and `update_id` gets the first answer.
+    """
+
+    start: StartWorkflowRequest
+    update: UpdateWorkflowRequest
+
+
+class UpdateWithStartAnswer(Message, frozen=True, kw_only=True):
+    """Which run took the update, and the stage that the update reached."""
+
+    start: StartWorkflowAnswer
+    update: UpdateWorkflowAnswer
+
+
 class WorkflowResultAnswer(Message, frozen=True, kw_only=True):
     """`GET …/workflows/{workflow_id}/result`: how a run ended; status `RUNNING` when the wait was over first.
 

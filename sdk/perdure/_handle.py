@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any, Final, Generic, Literal, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
 from uuid import uuid4
 
@@ -33,7 +34,17 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
-WaitForStage = Literal["ACCEPTED", "COMPLETED"]
+
+class WorkflowUpdateStage(StrEnum):
+    """How far an update has come."""
+
+    ADMITTED = "ADMITTED"
+    """The service has it; nothing can wait for this stage alone."""
+    ACCEPTED = "ACCEPTED"
+    COMPLETED = "COMPLETED"
+
+
+WaitForStage = Literal["ACCEPTED", "COMPLETED", WorkflowUpdateStage.ACCEPTED, WorkflowUpdateStage.COMPLETED]
 
 _STAGES: Final[tuple[UpdateStage, ...]] = ("ADMITTED", "ACCEPTED", "COMPLETED")
 _OPEN: Final = frozenset({"RUNNING", "PAUSED"})
@@ -201,23 +212,12 @@ class WorkflowHandle(Signals, Generic[R_co]):
         """
         return await self._update(outgoing(update, args, {}, UpdateCall), id, wait_for_stage)
 
-    async def _update(self, call: Outgoing, id: str | None, stage: UpdateStage) -> WorkflowUpdateHandle[Any]:
-        positional, kwargs, encoding = self._service.converter.encode_args(call.args, call.kwargs, call.parameters)
-        request = UpdateWorkflowRequest(
-            update_id=id or str(uuid4()),
-            run_id=self._run_id or "",
-            input=positional,
-            kwargs=kwargs,
-            encoding=encoding,
-            identity=self._service.identity,
-            wait_for_stage=stage,
-            wait=timedelta(seconds=LONG_POLL_SECONDS),
-        )
-        while (
-            True
-        ):  # an admitted update lives in memory: asking again with the same id brings it back where it was lost
+    async def _update(self, call: Outgoing, id: str | None, stage: WaitForStage) -> WorkflowUpdateHandle[Any]:
+        request = update_request(self._service, call, id, stage, run_id=self._run_id or "")
+        # An admitted update lives in memory: asking again with the same id brings it back where it was lost.
+        while True:
             answer = await self._service.update(self._id, call.name, request)
-            if _STAGES.index(answer.stage) >= _STAGES.index(stage):
+            if _STAGES.index(answer.stage) >= _STAGES.index(request.wait_for_stage):
                 break
         handle = self.get_update_handle(answer.update_id, run_id=answer.run_id, result_type=call.result_type)
         return handle.known(answer)
@@ -333,6 +333,25 @@ class WorkflowUpdateHandle(Generic[R_co]):
             raise exceptions.WorkflowUpdateFailedError(exception_of(self._known.failure, self._service.converter))
         decoded = self._service.converter.decode_value(self._known.result, self._known.encoding, self._result_type)
         return cast(R_co, decoded)
+
+
+def update_request(
+    service: Service, call: Outgoing, id: str | None, stage: WaitForStage, *, run_id: str = ""
+) -> UpdateWorkflowRequest:
+    """An update as it travels. Raises `ValueError` for a stage that cannot be waited for."""
+    if stage not in {"ACCEPTED", "COMPLETED"}:
+        raise ValueError(f"wait_for_stage is 'ACCEPTED' or 'COMPLETED', not {str(stage)!r}")
+    positional, kwargs, encoding = service.converter.encode_args(call.args, call.kwargs, call.parameters)
+    return UpdateWorkflowRequest(
+        update_id=id or str(uuid4()),
+        run_id=run_id,
+        input=positional,
+        kwargs=kwargs,
+        encoding=encoding,
+        identity=service.identity,
+        wait_for_stage="COMPLETED" if stage == "COMPLETED" else "ACCEPTED",
+        wait=timedelta(seconds=LONG_POLL_SECONDS),
+    )
 
 
 def _without_failure(answer: WorkflowResultAnswer) -> exceptions.FailureError:

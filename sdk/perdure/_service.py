@@ -27,6 +27,8 @@ from perdure_proto.service import (
     StartWorkflowRequest,
     TerminateWorkflowRequest,
     UpdateStage,
+    UpdateWithStartAnswer,
+    UpdateWithStartRequest,
     UpdateWorkflowAnswer,
     UpdateWorkflowRequest,
     WorkflowResultAnswer,
@@ -71,6 +73,13 @@ class Service(ActivityRequests):
         """Sends an update and waits, for as long as the request says, for a stage."""
         path, wait = self._path(workflow_id, "update", name), request.wait.total_seconds()
         return await self.connection.call("POST", path, request, UpdateWorkflowAnswer, wait)
+
+    async def update_with_start(
+        self, workflow_id: str, name: str, request: UpdateWithStartRequest
+    ) -> UpdateWithStartAnswer:
+        """Starts a workflow if need be, sends it an update and waits as `update` does."""
+        path, wait = self._path(workflow_id, "update-with-start", name), request.update.wait.total_seconds()
+        return await self.connection.call("POST", path, request, UpdateWithStartAnswer, wait)
 
     async def poll_update(
         self, workflow_id: str, update_id: str, run_id: str, stage: UpdateStage

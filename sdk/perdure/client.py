@@ -14,7 +14,13 @@ from uuid import uuid4
 from perdure._call import Call
 from perdure._connection import Connection, ConnectionOptions
 from perdure._definition import Workflow
-from perdure._handle import WaitForStage, WorkflowHandle, WorkflowUpdateHandle
+from perdure._handle import (
+    WaitForStage,
+    WorkflowHandle,
+    WorkflowUpdateHandle,
+    WorkflowUpdateStage,
+    update_request,
+)
 from perdure._history import (
     History,
     WorkflowExecution,
@@ -22,7 +28,7 @@ from perdure._history import (
     WorkflowExecutionStatus,
     execution_of,
 )
-from perdure._messages import seconds_of
+from perdure._messages import Outgoing, UpdateCall, outgoing, seconds_of
 from perdure._options import StartOptions, checked
 from perdure._parameters import Parameters
 from perdure._service import Service
@@ -33,10 +39,11 @@ from perdure._standalone import (
     StandaloneActivityHandle,
     StartActivityOptions,
 )
+from perdure._with_start import WithStartWorkflowOperation, send
 from perdure.converter import DataConverter
 from perdure.exceptions import NotSupportedError, RPCError, WorkflowAlreadyStartedError
 from perdure_proto.errors import Code
-from perdure_proto.service import CountWorkflowsAnswer, StartWorkflowRequest
+from perdure_proto.service import CountWorkflowsAnswer, StartWorkflowRequest, UpdateWithStartRequest
 
 __all__ = [
     "ActivityExecution",
@@ -47,11 +54,13 @@ __all__ = [
     "StartActivityOptions",
     "StartOptions",
     "WaitForStage",
+    "WithStartWorkflowOperation",
     "WorkflowExecution",
     "WorkflowExecutionDescription",
     "WorkflowExecutionStatus",
     "WorkflowHandle",
     "WorkflowUpdateHandle",
+    "WorkflowUpdateStage",
 ]
 
 R = TypeVar("R")
@@ -286,10 +295,128 @@ class Client(StandaloneActivities):
         """How many workflows a query finds: `.count`."""
         return await self._service.count_workflows(query)
 
-    async def start_update_with_start_workflow(self, *args: Any, **options: Any) -> NoReturn:
-        """Starts a workflow and sends it an update in one go. Not in this version: raises `NotSupportedError`."""
-        _ = args, options
-        raise NotSupportedError("start_update_with_start_workflow is not in this version")
+    @overload
+    async def start_update_with_start_workflow(
+        self,
+        update: UpdateCall[R],
+        /,
+        *,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        wait_for_stage: WaitForStage = ...,
+        id: str | None = ...,
+    ) -> WorkflowUpdateHandle[R]: ...
+    @overload
+    async def start_update_with_start_workflow(
+        self,
+        update: Callable[[Unpack[Ts]], UpdateCall[R]],
+        /,
+        *args: *Ts,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        wait_for_stage: WaitForStage = ...,
+        id: str | None = ...,
+    ) -> WorkflowUpdateHandle[R]: ...
+    @overload
+    async def start_update_with_start_workflow(
+        self,
+        update: str,
+        /,
+        *args: object,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        wait_for_stage: WaitForStage = ...,
+        id: str | None = ...,
+    ) -> WorkflowUpdateHandle[Any]: ...
+    async def start_update_with_start_workflow(  # type: ignore[misc]  # mypy cannot match *Ts with *args
+        self,
+        update: Any,
+        /,
+        *args: Any,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        wait_for_stage: WaitForStage = "ACCEPTED",
+        id: str | None = None,
+    ) -> WorkflowUpdateHandle[Any]:
+        """Starts a workflow, or takes the one that runs, and sends it an update, in one request.
+
+        Args:
+            update: the update, its call, or its name.
+            args: its arguments.
+            start_workflow_operation: the start, with its id policies. Its `workflow_handle()` is there afterwards.
+            wait_for_stage: `"ACCEPTED"` (default) or `"COMPLETED"`.
+            id: the update id; a workflow that has this update already answers, whatever the policies say. Default: a
+                UUID.
+
+        Raises `WorkflowAlreadyStartedError` when the policies refuse the start; the rest is as `start_update`.
+
+        Example:
+            ``start = WithStartWorkflowOperation(cart("Ada"), id="cart-ada", id_conflict_policy="use_existing")``
+            ``await client.start_update_with_start_workflow(add_item, "tea", start_workflow_operation=start)``
+        """
+        call = outgoing(update, args, {}, UpdateCall)
+        return await self._update_with_start(start_workflow_operation, call, id, wait_for_stage)
+
+    @overload
+    async def execute_update_with_start_workflow(
+        self,
+        update: UpdateCall[R],
+        /,
+        *,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        id: str | None = ...,
+    ) -> R: ...
+    @overload
+    async def execute_update_with_start_workflow(
+        self,
+        update: Callable[[Unpack[Ts]], UpdateCall[R]],
+        /,
+        *args: *Ts,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        id: str | None = ...,
+    ) -> R: ...
+    @overload
+    async def execute_update_with_start_workflow(
+        self,
+        update: str,
+        /,
+        *args: object,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        id: str | None = ...,
+    ) -> Any: ...
+    async def execute_update_with_start_workflow(  # type: ignore[misc]  # mypy cannot match *Ts with *args
+        self,
+        update: Any,
+        /,
+        *args: Any,
+        start_workflow_operation: WithStartWorkflowOperation[Any],
+        id: str | None = None,
+    ) -> Any:
+        """`start_update_with_start_workflow`, then the update's result. Raises what the two raise.
+
+        Example:
+            ``total = await client.execute_update_with_start_workflow(add_item("tea"), start_workflow_operation=start)``
+        """
+        call = outgoing(update, args, {}, UpdateCall)
+        handle = await self._update_with_start(start_workflow_operation, call, id, "COMPLETED")
+        return await handle.result()
+
+    async def _update_with_start(
+        self, operation: WithStartWorkflowOperation[Any], call: Outgoing, id: str | None, stage: WaitForStage
+    ) -> WorkflowUpdateHandle[Any]:
+        operation.begin()
+        try:
+            start = _start_of(operation.workflow, operation.args, operation.result_type)
+            options = dict(operation.options)
+            workflow_id = options.pop("id", None) or str(uuid4())
+            update = update_request(self._service, call, id, stage)
+            request = UpdateWithStartRequest(start=self._request(start, options), update=update)
+            answer = await send(self._service, (workflow_id, start.workflow_type), call, request)
+        except BaseException as error:
+            operation.end(error)
+            raise
+        handle = self._handle(workflow_id, None, start.result_type).started_as(answer.start.run_id)
+        operation.end(handle)
+        updated = handle.get_update_handle(
+            answer.update.update_id, run_id=answer.update.run_id, result_type=call.result_type
+        )
+        return updated.known(answer.update)
 
     def get_async_activity_handle(
         self, *, task_token: str | None = None, workflow_id: str | None = None, activity_id: str | None = None

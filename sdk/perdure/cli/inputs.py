@@ -19,9 +19,9 @@ from perdure.cli.settings import Decorated
 from perdure_proto.payload import NULL
 
 
-def read_arguments(inputs: Sequence[str]) -> Raw:
+def read_arguments(inputs: Sequence[str], option: str = "--input") -> Raw:
     """The positional arguments as one JSON array, one element for each `--input`."""
-    return Raw(b"[" + b",".join(_read_value(text, "--input") for text in inputs) + b"]")
+    return Raw(b"[" + b",".join(_read_value(text, option) for text in inputs) + b"]")
 
 
 def read_keywords(text: str | None, option: str = "--kwargs") -> Raw:

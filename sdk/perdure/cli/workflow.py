@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.cli.groups import Group
+from perdure.cli.update_with_start import execute_update_with_start, start_update_with_start
 from perdure.cli.workflow_messages import cancel, query, signal, stack, terminate, update
 from perdure.cli.workflow_start import execute, result, start
 from perdure.cli.workflow_views import count, describe, list_workflows, show
@@ -14,5 +15,5 @@ workflow: Group = Group(
 )
 for _command in (start, execute, result, list_workflows, count, describe, show, signal, query, update, cancel):
     workflow.add_command(_command)
-for _command in (terminate, stack):
+for _command in (terminate, stack, start_update_with_start, execute_update_with_start):
     workflow.add_command(_command)

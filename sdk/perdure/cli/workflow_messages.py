@@ -97,7 +97,7 @@ async def update(session: Session, /, workflow_id: str, name: str, **values: Any
         identity=values["identity"] or session.service.identity,
         wait_for_stage="ACCEPTED" if values["wait_for_stage"] == "ACCEPTED" else "COMPLETED",
     )
-    _print_outcome(session, workflow_id, await _outcome(session, workflow_id, name, request))
+    print_outcome(session, workflow_id, await _outcome(session, workflow_id, name, request))
 
 
 @click.command()
@@ -152,7 +152,8 @@ async def _outcome(
             return answer
 
 
-def _print_outcome(session: Session, workflow_id: str, answer: UpdateWorkflowAnswer) -> None:
+def print_outcome(session: Session, workflow_id: str, answer: UpdateWorkflowAnswer) -> None:
+    """The result on stdout, or that the update was accepted; one that failed is an error."""
     if answer.failure is None or not session.output.is_text:
         accepted = f"accepted: update id {answer.update_id}"
         text = accepted if answer.stage != "COMPLETED" else json_text(answer.result, answer.encoding)

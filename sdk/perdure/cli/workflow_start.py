@@ -113,7 +113,12 @@ def print_result(session: Session, workflow_id: str, answer: WorkflowResultAnswe
 
 
 async def _start(session: Session, values: dict[str, Any]) -> StartWorkflowAnswer:
-    request = StartWorkflowRequest(
+    return await session.service.start(values["workflow_id"] or str(uuid.uuid4()), start_request(session, values))
+
+
+def start_request(session: Session, values: dict[str, Any]) -> StartWorkflowRequest:
+    """What the options of a start say."""
+    return StartWorkflowRequest(
         workflow_type=values["workflow_type"],
         task_queue=values["task_queue"],
         input=values["inputs"],
@@ -130,4 +135,3 @@ async def _start(session: Session, values: dict[str, Any]) -> StartWorkflowAnswe
         static_summary=values["summary"],
         **chain_fields(values),
     )
-    return await session.service.start(values["workflow_id"] or str(uuid.uuid4()), request)

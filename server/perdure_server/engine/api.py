@@ -20,6 +20,8 @@ from perdure_server.engine.queries import Queries
 from perdure_server.engine.reads import Reads
 from perdure_server.engine.standalone import Standalone
 from perdure_server.engine.starts import Starts
+from perdure_server.engine.update_with_start import UpdatesWithStart
+from perdure_server.engine.updates import Updates
 from perdure_server.frontend.port import OutcomeWait
 from perdure_server.matching.port import Times
 from perdure_server.matching.service import Matching
@@ -37,6 +39,8 @@ class EngineApi:
         self.matching = self.engine.matching = Matching(self.handout, settings.engine, times)
         self._starts = Starts(self.engine)
         self._messages = Messages(self.engine)
+        self._updates = Updates(self.engine)
+        self._updates_with_start = UpdatesWithStart(self.engine, self._starts, self._updates)
         self._queries = queries
         self._reads = Reads(self.engine)
         self._standalone = Standalone(self.engine, self._starts, self._messages, self._reads)
@@ -108,12 +112,17 @@ class EngineApi:
     async def update_workflow(
         self, namespace: str, workflow_id: str, name: str, request: svc.UpdateWorkflowRequest
     ) -> svc.UpdateWorkflowAnswer:
-        return await self._messages.update(namespace, workflow_id, name, request)
+        return await self._updates.update(namespace, workflow_id, name, request)
+
+    async def update_with_start(
+        self, namespace: str, workflow_id: str, name: str, request: svc.UpdateWithStartRequest
+    ) -> svc.UpdateWithStartAnswer:
+        return await self._updates_with_start.update_with_start(namespace, workflow_id, name, request)
 
     async def update_outcome(
         self, namespace: str, workflow_id: str, update_id: str, wait: OutcomeWait
     ) -> svc.UpdateWorkflowAnswer:
-        return await self._messages.outcome(namespace, workflow_id, update_id, wait)
+        return await self._updates.outcome(namespace, workflow_id, update_id, wait)
 
     async def workflow_result(
         self, namespace: str, workflow_id: str, run_id: str, wait_s: float

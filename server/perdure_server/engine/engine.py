@@ -19,7 +19,6 @@ from perdure_proto import events as ev
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.failures import Failure, ServerFailure
 from perdure_proto.ids import uuid7
-from perdure_proto.service import UpdateWorkflowAnswer
 from perdure_proto.tasks import CancelActivity
 from perdure_server.config import EngineSettings, Limits
 from perdure_server.engine.batch import Batch
@@ -30,6 +29,14 @@ from perdure_server.engine.starts import stage_first_events
 from perdure_server.engine.timers import Timers
 from perdure_server.engine.tokens import ActivityToken
 from perdure_server.engine.transactor import Transactor
+from perdure_server.engine.update_waits import (
+    answer_update,
+    completed_answer,
+    end_waits,
+    move_waiters,
+    rejected_answer,
+    wake_accepted,
+)
 from perdure_server.history import decision as dec
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
@@ -141,9 +148,7 @@ class Engine:
         for delivery, identity in new_run.moved_updates:
             moved = rec.UpdateAdmitted(delivery=delivery, identity=identity)
             self.transactor.apply(following, dec.Decision(records=[moved]))
-            waiters = execution.update_waiters.pop(delivery.update_id, None)
-            if waiters:
-                following.update_waiters[delivery.update_id] = waiters
+            move_waiters(execution, following, delivery.update_id)
 
     def arm(self, execution: Execution) -> None:
         """The earliest deadline may have changed; the run was touched."""
@@ -244,10 +249,7 @@ class Engine:
         self.matching.push(effect.session, CancelActivity(token=str(token), reason=effect.reason))
 
     def _reject_update(self, execution: Execution, effect: dec.UpdateRejected) -> None:
-        answer = UpdateWorkflowAnswer(
-            update_id=effect.update_id, run_id=execution.run_id, stage="COMPLETED", failure=effect.failure
-        )
-        answer_update(execution, effect.update_id, answer)
+        answer_update(execution, effect.update_id, rejected_answer(execution, effect))
 
     def _announce_updates(self, execution: Execution, events: Sequence[ev.AnyEvent]) -> None:
         for event in events:
@@ -256,8 +258,7 @@ class Engine:
             elif isinstance(event, ev.WorkflowExecutionUpdateAccepted):
                 wake_accepted(execution, event.update_id)
             elif isinstance(event, ev.CLOSING_EVENTS):
-                for update_id in list(execution.update_waiters):
-                    answer_update(execution, update_id, closed_answer(execution, update_id))
+                end_waits(execution)
 
     def _adopt(self, execution: Execution) -> None:
         """A run was loaded: its deadlines, what was buffered, and all that is due."""
@@ -350,37 +351,3 @@ def parked_row(execution: Execution, ref: TaskRef) -> Parked:
         "activity" if ref.kind == "activity" else "workflow",
         ref.priority_key,
     )
-
-
-def answer_update(execution: Execution, update_id: str, answer: UpdateWorkflowAnswer) -> None:
-    """Ends the wait for an update."""
-    for waiter in execution.update_waiters.pop(update_id, ()):
-        if not waiter.done():
-            waiter.set_result(answer)
-
-
-def wake_accepted(execution: Execution, update_id: str) -> None:
-    """Tells those who wait only for the acceptance."""
-    answer = UpdateWorkflowAnswer(update_id=update_id, run_id=execution.run_id, stage="ACCEPTED")
-    for waiter in execution.update_waiters.get(update_id, ()):
-        if not waiter.done() and getattr(waiter, "stage", "") == "ACCEPTED":
-            waiter.set_result(answer)
-
-
-def completed_answer(execution: Execution, event: ev.WorkflowExecutionUpdateCompleted) -> UpdateWorkflowAnswer:
-    """The outcome that the log has."""
-    return UpdateWorkflowAnswer(
-        update_id=event.update_id,
-        run_id=execution.run_id,
-        stage="COMPLETED",
-        result=event.result,
-        encoding=event.encoding,
-        failure=event.failure,
-    )
-
-
-def closed_answer(execution: Execution, update_id: str) -> UpdateWorkflowAnswer:
-    """The workflow ended before its handler did."""
-    message = f"the workflow closed ({execution.state.status}) before the update completed"
-    failure = Failure(message=message, info=ServerFailure(code=Code.WORKFLOW_CLOSED, non_retryable=True))
-    return UpdateWorkflowAnswer(update_id=update_id, run_id=execution.run_id, stage="COMPLETED", failure=failure)

@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from msgspec import Struct
 
 from perdure_proto.events import AnyEvent
-from perdure_proto.service import UpdateWorkflowAnswer
+from perdure_proto.service import UpdateStage, UpdateWorkflowAnswer
 from perdure_server.engine.batch import Batch
 from perdure_server.history.deadlines import Deadline
 from perdure_server.history.outbox import DeliveryKey
@@ -24,6 +24,16 @@ class Chunk(Struct, frozen=True):
     first_event_id: int
     last_event_id: int
     events: bytes
+
+
+class UpdateWaiter(asyncio.Future[UpdateWorkflowAnswer]):
+    """Who waits for an update: up to which stage, and at which run, for it moves on with the update."""
+
+    def __init__(self, execution: Execution, update_id: str, stage: UpdateStage) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self.at = execution
+        self.update_id = update_id
+        self.stage = stage
 
 
 class Execution:
@@ -63,7 +73,7 @@ class Execution:
         self.task_ended: asyncio.Future[None] | None = None
         self.result_waiters: list[asyncio.Future[None]] = []
         self.event_waiters: list[asyncio.Future[None]] = []
-        self.update_waiters: dict[str, list[asyncio.Future[UpdateWorkflowAnswer]]] = {}
+        self.update_waiters: dict[str, list[UpdateWaiter]] = {}
         self.tried_builds: set[str] = set()
         """Build ids of the workers that failed the workflow task."""
         self.confirmed: set[tuple[int, int]] = set()

@@ -6,6 +6,7 @@ happened since), and only then asks the id policies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -28,6 +29,8 @@ from perdure_server.store.port import RunKey, RunStart
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
+
+OnBegin = Callable[[Execution], None]
 
 _TRIES_MAX = 10
 _REUSABLE_AFTER_FAILURE = frozenset({"FAILED", "CANCELED", "TERMINATED", "TIMED_OUT"})
@@ -81,8 +84,10 @@ class Starts:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def start(self, namespace: str, workflow_id: str, request: StartWorkflowRequest) -> StartWorkflowAnswer:
-        """Starts a workflow, or answers as the id policies say."""
+    async def start(
+        self, namespace: str, workflow_id: str, request: StartWorkflowRequest, *, on_begin: OnBegin | None = None
+    ) -> StartWorkflowAnswer:
+        """Starts a workflow, or answers as the id policies say. `on_begin` sees each run that tries to begin."""
         engine = self._engine
         check_start(workflow_id, request, engine.limits)
         namespace_id = engine.residents.namespace(namespace).namespace_id
@@ -90,12 +95,13 @@ class Starts:
             current = engine.residents.current.get((namespace, workflow_id))
             if current is None:
                 execution = self._begin(namespace, namespace_id, workflow_id, request)
+                _tell(on_begin, execution)
                 if await self._won(execution):
                     return StartWorkflowAnswer(workflow_id=workflow_id, run_id=execution.run_id)
                 current = await self._current(namespace, workflow_id)
                 if current is None:
                     continue
-            answer = await self._against(current, request)
+            answer = await self._against(current, request, on_begin)
             if answer is not None:
                 return answer
         raise ServiceError(Code.UNAVAILABLE, f"workflow id {workflow_id!r} is contended: try again")
@@ -115,7 +121,9 @@ class Starts:
             return False
         return True
 
-    async def _against(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+    async def _against(
+        self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
+    ) -> StartWorkflowAnswer | None:
         """The workflow id has a run: a repeat, the conflict policy, or the reuse policy. None: look again."""
         try:
             await self._engine.settled(current)
@@ -127,8 +135,8 @@ class Starts:
         if current.is_lost or self._engine.residents.current.get(current.workflow) is not current:
             return None
         if current.state.is_open:
-            return await self._conflict(current, request)
-        return await self._reuse(current, request)
+            return await self._conflict(current, request, on_begin)
+        return await self._reuse(current, request, on_begin)
 
     async def _repeat(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
         if not request.request_id:
@@ -143,7 +151,9 @@ class Starts:
             return None
         return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=run_id, started=False)
 
-    async def _conflict(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+    async def _conflict(
+        self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
+    ) -> StartWorkflowAnswer | None:
         if request.id_conflict_policy == "use_existing":
             return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=current.run_id, started=False)
         if request.id_conflict_policy == "fail":
@@ -154,9 +164,11 @@ class Starts:
             )
         reason = "a start with id_conflict_policy terminate_existing"
         self._engine.transact(current, req.TerminateExecution(reason=reason, identity=request.identity))
-        return await self._replace(current, request)
+        return await self._replace(current, request, on_begin)
 
-    async def _reuse(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+    async def _reuse(
+        self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
+    ) -> StartWorkflowAnswer | None:
         policy, status = request.id_reuse_policy, current.state.status
         failed = status in _REUSABLE_AFTER_FAILURE
         if policy == "reject_duplicate" or (policy == "allow_duplicate_failed_only" and not failed):
@@ -165,12 +177,15 @@ class Starts:
                 f"workflow {current.workflow_id!r} ran before ({status}) and id_reuse_policy is {policy}",
                 run_id=current.run_id,
             )
-        return await self._replace(current, request)
+        return await self._replace(current, request, on_begin)
 
-    async def _replace(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
+    async def _replace(
+        self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
+    ) -> StartWorkflowAnswer | None:
         execution = self._begin(
             current.namespace, current.namespace_id, current.workflow_id, request, replaces=current.run_id
         )
+        _tell(on_begin, execution)
         if await self._won(execution):
             return StartWorkflowAnswer(workflow_id=execution.workflow_id, run_id=execution.run_id)
         self._engine.residents.remove(current)
@@ -192,6 +207,11 @@ class Starts:
 
 def _opening(started: ev.WorkflowExecutionStarted, request: StartWorkflowRequest) -> list[ev.AnyEvent]:
     return opening(started, request.activity) if isinstance(request, ActivityStartRequest) else first_events(started)
+
+
+def _tell(on_begin: OnBegin | None, execution: Execution) -> None:
+    if on_begin is not None:
+        on_begin(execution)
 
 
 def started_event(

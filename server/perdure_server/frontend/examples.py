@@ -67,6 +67,12 @@ REQUESTS: dict[str, Struct] = {
     "signal_workflow": service.SignalWorkflowRequest(input=Raw(b'["Grace"]'), request_id="r-2"),
     "query_workflow": service.QueryWorkflowRequest(timeout=timedelta(seconds=5)),
     "update_workflow": service.UpdateWorkflowRequest(update_id="update-1", input=Raw(b"[3]")),
+    "update_with_start": service.UpdateWithStartRequest(
+        start=service.StartWorkflowRequest(
+            workflow_type="order", input=Raw(b'["Ada"]'), request_id="r-4", id_conflict_policy="use_existing"
+        ),
+        update=service.UpdateWorkflowRequest(update_id="update-1", input=Raw(b"[3]")),
+    ),
     "cancel_workflow": service.CancelWorkflowRequest(reason="the customer changed her mind", request_id="r-3"),
     "terminate_workflow": service.TerminateWorkflowRequest(reason="it was started by mistake"),
     "poll": tasks.PollRequest(
@@ -118,6 +124,9 @@ ANSWERS: dict[str, Struct] = {
     "signal_workflow": service.Acknowledged(run_id=RUN),
     "query_workflow": service.QueryWorkflowAnswer(result=Raw(b'"waiting for approval"')),
     "update_workflow": UPDATED,
+    "update_with_start": service.UpdateWithStartAnswer(
+        start=service.StartWorkflowAnswer(workflow_id="order-1", run_id=RUN), update=UPDATED
+    ),
     "update_outcome": UPDATED,
     "cancel_workflow": service.Acknowledged(run_id=RUN),
     "terminate_workflow": service.Acknowledged(run_id=RUN),

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from perdure_proto.errors import Code, ServiceError
-from perdure_proto.service import UpdateWorkflowRequest, VersionAnswer
+from perdure_proto.service import UpdateWithStartRequest, UpdateWorkflowRequest, VersionAnswer
 from perdure_server.config import Limits
 from perdure_server.frontend.call import Call, OutcomeParameters
 from perdure_server.frontend.port import Api, OutcomeWait
@@ -59,6 +59,15 @@ def update_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
     wait = bounded(call.body.wait, desk.limits.long_poll_max)
     body = msgspec.structs.replace(call.body, wait=wait)
     return desk.api.update_workflow(call.names[0], call.names[1], call.names[2], body)
+
+
+def update_with_start(desk: Desk, call: Call) -> Awaitable[Struct]:
+    wait = bounded(call.body.update.wait, desk.limits.long_poll_max)
+    return desk.api.update_with_start(call.names[0], call.names[1], call.names[2], _waiting(call.body, wait))
+
+
+def _waiting(body: UpdateWithStartRequest, wait: timedelta) -> UpdateWithStartRequest:
+    return msgspec.structs.replace(body, update=msgspec.structs.replace(body.update, wait=wait))
 
 
 def update_outcome(desk: Desk, call: Call) -> Awaitable[Struct]:
@@ -164,6 +173,10 @@ def without_wait(handler: Handler, call: Call) -> tuple[Handler, Call] | None:
             return None
         query = OutcomeParameters(run_id=body.run_id, wait_for_stage=body.wait_for_stage)
         return _outcome_or_again, Call([*call.names[:2], body.update_id], query, None)
+    if isinstance(call.body, UpdateWithStartRequest):
+        repeatable = call.body.start.request_id and call.body.update.update_id
+        at_once = _waiting(call.body, timedelta(0))
+        return (handler, Call(call.names, call.query, at_once)) if repeatable else None
     return handler, Call(call.names, msgspec.structs.replace(call.query, wait=timedelta(0)), call.body)
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from perdure_proto.codec import decode_request, encoder
 from perdure_proto.errors import Code, ServiceError
-from perdure_proto.service import UpdateWorkflowRequest
+from perdure_proto.service import UpdateWithStartRequest, UpdateWorkflowRequest
 from perdure_server.frontend.call import Call, Parameters, name_of
 from perdure_server.frontend.handlers import Desk, without_wait
 from perdure_server.frontend.routes import PREFIX, Endpoint, Nothing, Route, RouteTable
@@ -99,8 +99,13 @@ class Operations:
 
 
 def _waits(call: Call) -> bool:
-    asks = call.body if isinstance(call.body, UpdateWorkflowRequest) else call.query
-    return bool(asks.wait)
+    match call.body:
+        case UpdateWorkflowRequest():
+            return bool(call.body.wait)
+        case UpdateWithStartRequest():
+            return bool(call.body.update.wait)
+        case _:
+            return bool(call.query.wait)
 
 
 def refusal(error: Exception, method: str, target: str) -> ServiceError:

@@ -34,6 +34,8 @@ from perdure_proto.service import (
     StartWorkflowRequest,
     TerminateWorkflowRequest,
     UpdateStage,
+    UpdateWithStartAnswer,
+    UpdateWithStartRequest,
     UpdateWorkflowAnswer,
     UpdateWorkflowRequest,
     WorkflowResultAnswer,
@@ -75,6 +77,10 @@ class Api(Protocol):
     async def update_workflow(
         self, namespace: str, workflow_id: str, name: str, request: UpdateWorkflowRequest
     ) -> UpdateWorkflowAnswer: ...
+
+    async def update_with_start(
+        self, namespace: str, workflow_id: str, name: str, request: UpdateWithStartRequest
+    ) -> UpdateWithStartAnswer: ...
 
     async def update_outcome(
         self, namespace: str, workflow_id: str, update_id: str, wait: OutcomeWait

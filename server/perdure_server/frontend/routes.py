@@ -92,6 +92,15 @@ ROUTES: tuple[Route, ...] = (
         long=True,
     ),
     Route(
+        method="POST",
+        path=f"{WORKFLOW}/update-with-start/{{name}}",
+        handler=handlers.update_with_start,
+        summary="Start a workflow, or take the one that runs, and send it an update.",
+        request=service.UpdateWithStartRequest,
+        answer=service.UpdateWithStartAnswer,
+        long=True,
+    ),
+    Route(
         method="GET",
         path=f"{WORKFLOW}/updates/{{update_id}}",
         handler=handlers.update_outcome,

@@ -20,6 +20,7 @@ from perdure_proto.service import (
     PendingWorkflowTask,
     QueryWorkflowAnswer,
     StartWorkflowAnswer,
+    UpdateWithStartAnswer,
     UpdateWorkflowAnswer,
     WorkflowExecutionInfo,
     WorkflowResultAnswer,
@@ -262,6 +263,29 @@ def test_update_waits_for_its_outcome(perdure: Perdure, service: FakeService) ->
     service.answer("POST", path, accepted, msgspec.structs.replace(accepted, stage="COMPLETED", result=Raw(b"2")))
     assert (Exit.DONE, "2\n", "") == perdure("workflow", "update", "order-1", "set_address", "--input", '"Oslo"')
     assert 1 == len({asked.body["update_id"] for asked in service.asked if asked.path == path})
+
+
+def test_an_update_with_start_says_both(perdure: Perdure, service: FakeService) -> None:
+    """One request has the start and the update; it is repeated with the same ids until the stage is there."""
+    path = f"{ORDER}/update-with-start/add"
+    accepted = UpdateWithStartAnswer(
+        start=StartWorkflowAnswer(workflow_id="order-1", run_id="run-1"),
+        update=UpdateWorkflowAnswer(update_id="u", run_id="run-1", stage="ACCEPTED"),
+    )
+    done = msgspec.structs.replace(
+        accepted, update=msgspec.structs.replace(accepted.update, stage="COMPLETED", result=Raw(b"2"))
+    )
+    service.answer("POST", path, accepted, done, accepted)
+    words = ["order", "--id", "order-1", "--input", '"Ada"', "--update-name", "add", "--update-input", "3"]
+    words += ["--id-conflict-policy", "use_existing", "--update-id", "u"]
+    assert (Exit.DONE, "2\n", "") == perdure("workflow", "execute-update-with-start", *words)
+    body = service.last(path).body
+    assert (["Ada"], "use_existing") == (body["start"]["input"], body["start"]["id_conflict_policy"])
+    assert ([3], "u") == (body["update"]["input"], body["update"]["update_id"])
+    assert 1 == len({asked.body["start"]["request_id"] for asked in service.asked if asked.path == path})
+    accepted_line = "accepted: update id u\n"
+    assert (Exit.DONE, accepted_line, "") == perdure("workflow", "start-update-with-start", *words)
+    assert "ACCEPTED" == service.last(path).body["update"]["wait_for_stage"]
 
 
 def test_a_rejected_update_is_not_done(perdure: Perdure, service: FakeService) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 from perdure_proto.errors import Code, ServiceError
@@ -90,6 +91,23 @@ async def test_draining_lets_an_update_without_id_go_on() -> None:
         request = await begin(h, "update_workflow", f"{WORKFLOW}/update/n", {})
         await h.frontend.drain()
         h.api.waits["update_workflow"].set()
+        assert 200 == (await request).status
+
+
+async def test_draining_asks_an_update_with_start_again_without_a_wait() -> None:
+    """What it has done is found by its two ids; without them it goes on."""
+    both = {"start": {"workflow_type": "order", "request_id": "r"}, "update": {"update_id": "u"}}
+    async with house() as h:
+        request = await begin(h, "update_with_start", f"{WORKFLOW}/update-with-start/n", both)
+        h.api.waits.clear()
+        await h.frontend.drain()
+        assert 200 == (await request).status
+        assert timedelta(0) == h.api.last("update_with_start")[-1].update.wait
+    async with house() as h:
+        both["start"].pop("request_id")
+        request = await begin(h, "update_with_start", f"{WORKFLOW}/update-with-start/n", both)
+        await h.frontend.drain()
+        h.api.waits["update_with_start"].set()
         assert 200 == (await request).status
 
 
