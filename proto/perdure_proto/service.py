@@ -405,7 +405,7 @@ class ListNamespacesAnswer(Message, frozen=True, kw_only=True):
 
 
 class PollerInfo(Message, frozen=True, kw_only=True):
-    """A worker session that polls a queue."""
+    """A worker session that polls a queue. A dynamic one takes types that it does not name, too."""
 
     session: str
     identity: str
@@ -413,6 +413,8 @@ class PollerInfo(Message, frozen=True, kw_only=True):
     last_seen: datetime | None = None
     workflow_types: tuple[str, ...] = ()
     activity_types: tuple[str, ...] = ()
+    dynamic_workflows: bool = False
+    dynamic_activities: bool = False
     workflow_slots: int = 0
     activity_slots: int = 0
 

@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from perdure import activity, exceptions, workflow
 from perdure.client import Client, History, WorkflowHandle
-from perdure.converter import DataConverter, PayloadCodec
+from perdure.converter import DataConverter, PayloadCodec, RawValue
 from perdure.exceptions import ApplicationError
 from perdure_proto.options import Priority, RetryPolicy
 
@@ -30,6 +30,7 @@ __all__ = [
     "History",
     "PayloadCodec",
     "Priority",
+    "RawValue",
     "RetryPolicy",
     "WorkflowHandle",
     "__version__",

@@ -35,7 +35,7 @@ from perdure._call import Call
 from perdure._children import ChildWorkflowHandle, child_fields, until_started
 from perdure._options import ActivityOptions, ChildOptions, checked
 from perdure._runtime import ActivityRequest, ChildWorkflowRequest, WorkflowRuntime, current
-from perdure._signature import Scope, Signature, is_untyped, resolve
+from perdure._signature import Scope, Signature, is_untyped, resolve, resolve_dynamic
 
 P = ParamSpec("P")
 P2 = ParamSpec("P2")
@@ -56,9 +56,11 @@ class Definition:
 
     def __init__(self, fn: Callable[..., Any], name: str | None, *, dynamic: bool, scope: Scope) -> None:
         self.fn = fn
+        if dynamic and name is not None:
+            raise TypeError(f"{name!r} is dynamic: it has no name, for it takes every type that nothing else takes")
         self.name: str = name or fn.__name__
         self.dynamic = dynamic
-        """It takes every type that has no definition of its own, and gets the list of plain arguments."""
+        """It takes every type that has no definition of its own, and gets the list of their arguments."""
         self._scope = scope
         self._signature: Signature | None = None
 
@@ -68,7 +70,8 @@ class Definition:
         Raises `ConversionError` naming the parameter whose type is unknown or cannot be read.
         """
         if self._signature is None:
-            self._signature = resolve(self.fn, self.name, self._scope, skip=self._skipped())
+            read = resolve_dynamic if self.dynamic else resolve
+            self._signature = read(self.fn, self.name, self._scope, skip=self._skipped())
             if is_untyped(self._signature.result):
                 _log.warning("the result of %s() is generic: it comes back as plain JSON values", self.name)
         return self._signature
@@ -226,6 +229,7 @@ class Activity(Generic[P, R_co]):
         return asyncio.to_thread(fn, *args, **kwargs).__await__()
 
     def _request(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ActivityRequest:
+        refuse_dynamic(self.definition, "workflow.execute_activity(name, …)")
         signature = self.definition.resolve()
         return ActivityRequest(
             activity_type=self.name,
@@ -345,6 +349,7 @@ class Workflow(Generic[P, R_co]):
         return self._parent().start_child_workflow(self._request(args, kwargs)).__await__()
 
     def _request(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ChildWorkflowRequest:
+        refuse_dynamic(self.definition, "workflow.execute_child_workflow(name, …)")
         signature = self.definition.resolve()
         return ChildWorkflowRequest(
             workflow_type=self.name,
@@ -370,6 +375,12 @@ class Workflow(Generic[P, R_co]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
+
+
+def refuse_dynamic(definition: Definition, instead: str) -> None:
+    """Raises `TypeError` for a definition that stands for no type of its own."""
+    if definition.dynamic:
+        raise TypeError(f"{definition.name} is dynamic and has no type of its own: use {instead} with the type's name")
 
 
 def with_default_timeout(options: ActivityOptions, name: str) -> dict[str, Any]:

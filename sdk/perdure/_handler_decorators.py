@@ -54,7 +54,8 @@ def signal(
     Args:
         fn: the function, `def` or `async def`, where it is used as a bare decorator.
         name: the signal's name. Default: the function's.
-        dynamic: takes `(name, args)` of every signal without a handler of its own. Default False.
+        dynamic: takes `(name, args)` of every signal without a handler of its own; each argument is read as the
+            annotation of `args` says, such as `Sequence[RawValue]`. Default False.
         description: for people.
         unfinished_policy: whether the worker warns when the workflow ends while the handler runs, which is then
             abandoned. Default `HandlerUnfinishedPolicy.WARN_AND_ABANDON`.

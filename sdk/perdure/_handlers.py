@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Literal, NamedTuple, ParamSpec, Protocol
 
 from perdure._parameters import Parameters
 from perdure._runtime import Handler, WorkflowRuntime, current
-from perdure._signature import Signature, caller, resolve, scope_of_code
+from perdure._signature import Signature, caller, resolve, resolve_dynamic, scope_of_code
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,8 +91,8 @@ def declare(declaration: Declaration, fn: FN, depth: int = 2) -> FN:
             kind=kind,
             name=name,
             fn=fn,
-            arg_types=None if name is None else signature.parameters,
-            kwarg_types={} if name is None else signature.parameters.keywords,
+            arg_types=signature.parameters,
+            kwarg_types=signature.parameters.keywords,
             result_type=signature.result,
             unfinished_policy=HandlerUnfinishedPolicy(declaration.unfinished_policy),
             description=declaration.description or (message.description if message else ""),
@@ -140,6 +140,8 @@ def refuse_lost_assignments(fn: Callable[..., Any], frame: FrameType) -> None:
 def _read(declaration: Declaration, fn: Callable[..., Any], frame: FrameType) -> Signature:
     """The signature of a handler, with the types of its declaration where it has one."""
     owner = declaration.name or fn.__name__
+    if declaration.name is None:
+        return resolve_dynamic(fn, owner, scope_of_code(frame.f_code), skip=1)
     signature = resolve(fn, owner, scope_of_code(frame.f_code))
     declared = declaration.message.parameters() if declaration.message else None
     if declared is None or declaration.message is None:

@@ -47,6 +47,13 @@ class Parameters(Sequence[Any]):
         """The parameters of a declared message: types by position, names by number."""
         return cls(owner, {str(i): kind for i, kind in enumerate(types, 1)})
 
+    @classmethod
+    def collected(cls, owner: str, kind: Any, extra: Any) -> Parameters:
+        """What a dynamic definition takes: any number of arguments, each of a type, and perhaps keyword arguments."""
+        parameters = cls(owner, {})
+        parameters.rest, parameters.extra = kind, extra
+        return parameters
+
     @overload
     def __getitem__(self, index: int) -> Any: ...
     @overload

@@ -73,6 +73,21 @@ def resolve(fn: Callable[..., object], owner: str, scope: Scope = _NO_SCOPE, *, 
     return Signature(parameters, result)
 
 
+def resolve_dynamic(fn: Callable[..., object], owner: str, scope: Scope = _NO_SCOPE, *, skip: int = 0) -> Signature:
+    """The signature of a dynamic function: each argument that comes is read as an element of its list of arguments.
+
+    `skip` is the number of parameters before that list. Raises `TypeError` when there is no list or more behind it,
+    and `ConversionError` as `resolve` does.
+    """
+    signature = resolve(fn, owner, scope, skip=skip)
+    given = signature.parameters
+    if len(given) != 1 or not given.required <= {*given.names}:
+        before = "the name and " if skip else ""
+        raise TypeError(f"{owner}() is dynamic: it takes {before}one list, such as `args: Sequence[RawValue]`")
+    inner = get_args(given.positional[0])
+    return Signature(Parameters.collected(owner, inner[0] if inner else Any, given.extra), signature.result)
+
+
 def _check(owner: str, parameters: Parameters, result: Any) -> None:
     named = {**dict(zip(parameters.names, parameters.positional, strict=True)), **parameters.keywords}
     rest = {"*": parameters.rest, "**": parameters.extra}

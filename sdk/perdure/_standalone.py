@@ -10,7 +10,7 @@ from uuid import uuid4
 from msgspec import Struct
 
 from perdure._call import Call
-from perdure._definition import Activity
+from perdure._definition import Activity, refuse_dynamic
 from perdure._failures import exception_of
 from perdure._history import WorkflowExecutionStatus
 from perdure._options import NamedRetryPolicy, checked
@@ -301,6 +301,7 @@ def _start_of(given: object, args: tuple[object, ...], result_type: Any) -> _Sta
             f"{target!r} is not an activity: decorate a function with @activity.defn, or give a type's name"
         )
     known = cast(Activity[..., object], target)
+    refuse_dynamic(known.definition, "start_activity(name, …)")
     signature = known.definition.resolve()
     own = {name: value for name, value in known.options.items() if name in StartActivityOptions.__annotations__}
     return _Start(known.name, args, kwargs, signature.parameters, signature.result, own)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeGuard, TypeVar, cast, get_args, get_type_h
 
 import msgspec
 
+from perdure._raw_value import RawCodec, RawValue
 from perdure.exceptions import ConversionError
 
 _DEPTH_MAX = 50
@@ -38,7 +39,9 @@ class TypeCodec(Protocol):
 
 
 def _dump(value: Any) -> object:
-    """What msgspec cannot write itself: pydantic models."""
+    """What msgspec cannot write itself: raw values, which are JSON already, and pydantic models."""
+    if isinstance(value, RawValue):
+        return value.payload
     dump = getattr(value, "model_dump", None)
     if dump is None:
         raise TypeError(f"values of {type(value).__qualname__} cannot be written as JSON")
@@ -46,7 +49,9 @@ def _dump(value: Any) -> object:
 
 
 def _revive(kind: Any, value: object) -> Any:
-    """What msgspec cannot read itself: pydantic models inside of its own types."""
+    """What msgspec cannot read itself: raw values and pydantic models inside of its own types."""
+    if kind is RawValue:
+        return RawValue(_encoder.encode(value))
     validate = getattr(kind, "model_validate_json", None)
     return value if validate is None else validate(_encoder.encode(value))
 
@@ -133,12 +138,14 @@ def codec_for(kind: Any) -> TypeCodec:
 def _make_codec(kind: Any) -> TypeCodec:
     if kind is object or isinstance(kind, TypeVar):
         kind = Any
+    if kind is RawValue:
+        return RawCodec()
     if "pydantic" in sys.modules and any(map(_is_pydantic, _parts(kind))) and (found := _pydantic_codec(kind)):
         return found
     codec: TypeCodec | None = None
     try:
         codec = MsgspecCodec(kind)
-        unknown = [c for c in _custom_classes(kind) if c is not object and not hasattr(c, "model_validate_json")]
+        unknown = [c for c in _custom_classes(kind) if not _is_known(c)]
         reason = f"{unknown[0]!r} is not a type that can be read from JSON" if unknown else ""
     except TypeError as error:
         reason = str(error)
@@ -147,6 +154,11 @@ def _make_codec(kind: Any) -> TypeCodec:
     if found := _pydantic_codec(kind):
         return found
     raise ConversionError(reason if _has_pydantic() else f"{reason} (pydantic, once installed, may be able to)")
+
+
+def _is_known(custom: Any) -> bool:
+    """Whether the hooks read a class that msgspec leaves to them."""
+    return custom in {object, RawValue} or hasattr(custom, "model_validate_json")
 
 
 def _custom_classes(kind: Any) -> Iterator[Any]:

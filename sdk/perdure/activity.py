@@ -19,6 +19,7 @@ from perdure._loggers import ActivityLogger
 from perdure._options import ActivityCancellationType, ActivityOptions, checked
 from perdure._runtime import ActivityRuntime, current_activity
 from perdure._signature import caller, scope_around
+from perdure.converter import PayloadConverter
 from perdure.exceptions import NotSupportedError
 from perdure_proto.options import Priority, RetryPolicy
 
@@ -38,6 +39,7 @@ __all__ = [
     "info",
     "is_cancelled",
     "logger",
+    "payload_converter",
     "raise_complete_async",
     "transaction",
 ]
@@ -121,7 +123,8 @@ def defn(
     Args:
         fn: the function, where it is used as a bare decorator. A method works too.
         name: the activity type. Default: the function's name.
-        dynamic: takes every type that has no activity of its own, and gets the list of its arguments. Default False.
+        dynamic: takes every type that has no activity of its own, and gets the list of its arguments, each read as the
+            list's annotation says: `args: Sequence[RawValue]`, `args: list[str]`. Default False.
         executor: where a `def` runs: `"thread"` (default) or `"process"`.
         options: timeouts, retry policy and the rest of `ActivityOptions`; a call can replace each.
 
@@ -186,6 +189,12 @@ def heartbeat(*details: Any) -> None:
 def cancellation_details() -> ActivityCancellationDetails | None:
     """Why the activity is being cancelled; None when it is not. Raises `RuntimeError` outside an activity."""
     return cast(ActivityCancellationDetails | None, _running().cancellation_details())
+
+
+def payload_converter() -> PayloadConverter:
+    """Reads the `RawValue`s that a dynamic activity takes. Raises `RuntimeError` outside an activity."""
+    _ = _running()
+    return PayloadConverter()
 
 
 def is_cancelled() -> bool:

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from perdure._call import Call
 from perdure._connection import Connection, ConnectionOptions
-from perdure._definition import Workflow
+from perdure._definition import Workflow, refuse_dynamic
 from perdure._handle import (
     WaitForStage,
     WorkflowHandle,
@@ -461,5 +461,6 @@ def _start_of(given: object, args: tuple[object, ...], result_type: Any) -> _Sta
             f"{target!r} is not a workflow: decorate an async def with @workflow.defn, or give a type's name"
         )
     known = cast(Workflow[..., object], target)
+    refuse_dynamic(known.definition, "start_workflow(name, …)")
     signature = known.definition.resolve()
     return _Start(known.name, args, kwargs, signature.parameters, signature.result)

@@ -16,11 +16,12 @@ import msgspec
 from msgspec import Raw
 
 from perdure._parameters import Parameters
+from perdure._raw_value import RawValue
 from perdure._type_codec import MsgspecCodec, TypeCodec, codec_for
 from perdure.exceptions import ConversionError
 from perdure_proto.payload import BASE64_JSON, EMPTY_LIST, NULL, PLAIN, is_unstorable
 
-__all__ = ["DataConverter", "PayloadCodec"]
+__all__ = ["DataConverter", "PayloadCodec", "PayloadConverter", "RawValue"]
 
 T = TypeVar("T")
 
@@ -195,6 +196,31 @@ class DataConverter:
             if encoding != PLAIN and isinstance(error, ValueError) and b"\\u" in bytes(data):
                 return _decode_surrogates(place, codec, bytes(data))
             raise ConversionError(f"{place}: {error}") from None
+
+
+class PayloadConverter:
+    """Values to JSON and back, one by one: for what a dynamic definition takes as `RawValue`s.
+
+    Example:
+        >>> converter = PayloadConverter()
+        >>> converter.from_payload(converter.to_payload(3), int)
+        3
+    """
+
+    def to_payload(self, value: object) -> Raw:
+        """The value as JSON. Raises `ConversionError`."""
+        return Raw(_encode(_Place("the value", Any), value))
+
+    @overload
+    def from_payload(self, payload: Raw | bytes, type_hint: type[T]) -> T: ...
+    @overload
+    def from_payload(self, payload: Raw | bytes, type_hint: Any = None) -> Any: ...
+    def from_payload(self, payload: Raw | bytes, type_hint: Any = None) -> Any:
+        """The value of a JSON text, as a type; None as type takes any. Raises `ConversionError`."""
+        return _plain.decode_value(payload, PLAIN, type_hint)
+
+
+_plain: Final = DataConverter()
 
 
 class _Place:

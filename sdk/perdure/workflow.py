@@ -50,6 +50,7 @@ from perdure._workflow_calls import (
     waitpoint,
 )
 from perdure._workflow_info import Info, ParentInfo, UpdateInfo
+from perdure.converter import PayloadConverter
 from perdure.exceptions import ContinueAsNewError, NondeterminismError
 from perdure_proto.options import ParentClosePolicy
 
@@ -100,6 +101,7 @@ __all__ = [
     "metric_meter",
     "now",
     "patched",
+    "payload_converter",
     "query",
     "random",
     "saga",
@@ -153,7 +155,8 @@ def defn(
     Args:
         fn: the function, where it is used as a bare decorator.
         name: the workflow type. Default: the function's name.
-        dynamic: takes every type that has no workflow of its own, and gets the list of its arguments. Default False.
+        dynamic: takes every type that has no workflow of its own, and gets the list of its arguments, each read as the
+            list's annotation says: `args: Sequence[RawValue]`, `args: list[str]`. Default False.
         failure_exception_types: which exceptions fail the workflow instead of its task. Default None: all but those
             that say that the program is wrong. `[Exception]` fails on all, `[]` only on `FailureError`.
         versioning_behavior: `"pinned"` or `"auto_upgrade"`, where workers are versioned.
@@ -214,6 +217,16 @@ def uuid4() -> UUID:
 def is_replaying() -> bool:
     """Whether what runs now ran before. Raises `RuntimeError` outside a workflow."""
     return runtime_for("workflow.is_replaying()").is_replaying()
+
+
+def payload_converter() -> PayloadConverter:
+    """Reads the `RawValue`s that a dynamic workflow or handler takes. Raises `RuntimeError` outside a workflow.
+
+    Example:
+        ``name = workflow.payload_converter().from_payload(args[0].payload, str)``
+    """
+    _ = runtime_for("workflow.payload_converter()")
+    return PayloadConverter()
 
 
 def all_handlers_finished() -> bool:

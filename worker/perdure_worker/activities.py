@@ -161,11 +161,10 @@ class Activities:
         attempt.work.add_done_callback(partial(self._on_end, attempt))
 
     def _arguments(self, task: ActivityTask, activity: RegisteredActivity) -> tuple[list[Any], dict[str, Any]]:
-        """A dynamic activity takes the list of plain arguments, any other its own parameters."""
-        if activity.definition.dynamic:
-            args, _ = self._converter.decode_args(task.input, task.kwargs, task.encoding)
-            return [args], {}
-        return self._converter.decode_args(task.input, task.kwargs, task.encoding, activity.signature.parameters)
+        """A dynamic activity takes the list of all arguments, any other its own parameters."""
+        types = activity.signature.parameters
+        args, kwargs = self._converter.decode_args(task.input, task.kwargs, task.encoding, types)
+        return ([args] if activity.definition.dynamic else args), kwargs
 
     def _unfit(self, error: Exception) -> Failure:
         """Another attempt would meet the same arguments; another worker may know the type."""

@@ -99,9 +99,9 @@ class Ending:
     def _arguments(self) -> tuple[list[Any], dict[str, Any]]:
         started, definition = self._run.started, self._run.definition
         assert started is not None
-        types = None if definition.dynamic else definition.resolve().parameters
+        types = definition.resolve().parameters
         args, kwargs = self._run.converter.decode_args(started.input, started.kwargs, started.encoding, types)
-        return ([args], {}) if definition.dynamic else (args, kwargs)
+        return ([args] if definition.dynamic else args), kwargs
 
     def _complete(self, result: object) -> None:
         definition = self._run.definition

@@ -113,9 +113,13 @@ class LocalAttempts:
 
     async def _call(self, activity: RegisteredActivity) -> Any:  # noqa: ANN401 - whatever the activity returns
         attempt = LocalAttempt(self._info)
-        call = partial(activity.fn, *self._activity.args, **self._activity.kwargs)
+        args, kwargs = self._activity.args, self._activity.kwargs
         if activity.definition.dynamic:
-            call = partial(activity.fn, list(self._activity.args))
+            converter = self._parts.converter
+            given = converter.encode_args(args, kwargs)
+            listed, kwargs = converter.decode_args(*given, activity.signature.parameters)
+            args = (listed,)
+        call = partial(activity.fn, *args, **kwargs)
         token = current_activity.set(attempt)
         try:
             if activity.definition.is_async:

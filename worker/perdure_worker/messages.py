@@ -93,9 +93,8 @@ class Carrier(Protocol):
 
 def arguments(run: Run, handler: Handler, name: str, message: Carrier) -> tuple[list[Any], dict[str, Any]]:
     """The arguments that a message carries, as the handler's types. Raises `ConversionError`."""
-    types = handler.arg_types if handler.name is not None else None
-    args, kwargs = run.converter.decode_args(message.input, message.kwargs, message.encoding, types)
-    return (args, kwargs) if handler.name is not None else ([name, args], {})
+    args, kwargs = run.converter.decode_args(message.input, message.kwargs, message.encoding, handler.arg_types)
+    return (args if handler.name is not None else [name, args]), kwargs
 
 
 class Signals:

@@ -34,7 +34,8 @@ def answer(run: Run, handlers: Handlers, query: QueryDelivery) -> QueryResult:
 
 def _value_of(run: Run, handlers: Handlers, query: QueryDelivery) -> tuple[Any, Any]:
     handler = handlers.find(QUERY, query.query_name)
-    if handler is not None:
+    is_own = query.query_name in {STACK_TRACE, METADATA} and not handlers.has(QUERY, query.query_name)
+    if handler is not None and not is_own:
         args, kwargs = arguments(run, handler, query.query_name, query)
         value = handler.fn(*args, **kwargs)
         if inspect.iscoroutine(value):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 from rich.console import Group as Lines
 
@@ -28,6 +30,12 @@ async def describe(session: Session, /, name: str) -> None:
     )
     pollers = table("IDENTITY", "BUILD", "LAST SEEN", "WORKFLOWS", "ACTIVITIES")
     for poller in answer.pollers:
-        types = (", ".join(poller.workflow_types), ", ".join(poller.activity_types))
-        pollers.add_row(poller.identity, poller.build_id[:12], instant(poller.last_seen), *types)
+        workflows = _types(poller.workflow_types, is_dynamic=poller.dynamic_workflows)
+        activities = _types(poller.activity_types, is_dynamic=poller.dynamic_activities)
+        seen = instant(poller.last_seen)
+        pollers.add_row(poller.identity, poller.build_id[:12], seen, workflows, activities)
     session.output.result(answer, Lines(head, pollers) if answer.pollers else head)
+
+
+def _types(named: Sequence[str], *, is_dynamic: bool) -> str:
+    return ", ".join([*named, "any other" if named else "any"] if is_dynamic else named)

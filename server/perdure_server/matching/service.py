@@ -199,6 +199,8 @@ def _poller(session: WorkerSession, now: float, wall: datetime) -> PollerInfo:
         last_seen=wall - timedelta(seconds=silent),
         workflow_types=session.worker.workflow_types,
         activity_types=session.worker.activity_types,
+        dynamic_workflows=session.worker.dynamic_workflows,
+        dynamic_activities=session.worker.dynamic_activities,
         workflow_slots=sum(exchange.free[WORKFLOW] for exchange in session.waiting),
         activity_slots=sum(exchange.free[ACTIVITY] for exchange in session.waiting),
     )

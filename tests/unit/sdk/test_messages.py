@@ -10,6 +10,7 @@ import pytest
 
 from perdure import _handlers, _signature, workflow
 from perdure._messages import QueryCall, SignalCall, outgoing
+from perdure._parameters import Parameters
 from perdure.exceptions import ConversionError
 from tests.unit.sdk.stand_in import inside
 
@@ -119,7 +120,9 @@ def test_a_dynamic_handler_has_no_name() -> None:
 
         with pytest.raises(TypeError, match="no name"):
             workflow.query(name="x", dynamic=True)(lambda name, args: None)
-    assert runtime.handlers[None].arg_types is None
+    types = runtime.handlers[None].arg_types
+    assert isinstance(types, Parameters)
+    assert ((), Any, None) == (types.positional, types.rest, types.extra)
 
 
 def test_a_lost_assignment_is_refused() -> None:
