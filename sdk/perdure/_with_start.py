@@ -64,16 +64,17 @@ class WithStartWorkflowOperation(Generic[R_co]):
         self: WithStartWorkflowOperation[Any], workflow: str, /, *args: object, **options: Unpack[StartOptions]
     ) -> None: ...
     def __init__(self, workflow: Any, /, *args: Any, result_type: Any = None, **options: Any) -> None:  # type: ignore[misc]  # mypy cannot match *Ts with *args
+        self.options: dict[str, Any]
         try:
             self.options = _checked(options)
         except Exception:
             if isinstance(workflow, Call):
                 workflow.close()
             raise
-        self.workflow = workflow
+        self.workflow: Any = workflow
         self.args: tuple[object, ...] = args
-        self.result_type = result_type
-        self._used = False
+        self.result_type: Any = result_type
+        self._used: bool = False
         self._handle: asyncio.Future[WorkflowHandle[Any]] | None = None
 
     async def workflow_handle(self) -> WorkflowHandle[R_co]:
