@@ -1,14 +1,20 @@
 """Updates at the end of a run: what still ends in the closing turn, what moves on, and what is warned of."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from perdure import workflow
+from perdure import activity, workflow
 from perdure.workflow import HandlerUnfinishedPolicy
 from perdure_proto import commands as cmd
 from tests.replay.service import Service, names, update
+
+
+@activity.defn(start_to_close_timeout=timedelta(seconds=5))
+async def echo(value: str) -> str:
+    return value
 
 
 @workflow.defn
@@ -80,6 +86,24 @@ async def watches_itself() -> list[str]:
     await workflow.wait_condition(workflow.all_handlers_finished)
     note("main")
     return seen
+
+
+@workflow.defn
+async def returns_beside_work() -> str:
+    returned = False
+
+    @workflow.update
+    async def slow(value: str) -> str:
+        return await echo.local(value)
+
+    @workflow.update
+    async def patched() -> bool:
+        await workflow.wait_condition(lambda: returned)
+        return workflow.patched("late")
+
+    await workflow.signal_channel("go").receive()
+    returned = True
+    return "done"
 
 
 def test_an_update_of_the_closing_turn_is_answered() -> None:
@@ -162,3 +186,26 @@ def test_the_current_update_is_known_in_all_that_it_starts() -> None:
     tasks = ["task work u-1", "task work u-1", "task work u-2", "task work u-2"]
     begun = [f"{where} work {one}" for one in ("u-1", "u-2") for where in ("validator", "handler")]
     assert [*begun, *tasks, "main none"] == service.result()
+
+
+def test_a_local_activity_that_ends_with_the_workflow_is_too_late() -> None:
+    """Its marker could not be recorded, so a replay would not know of it."""
+    service = Service(returns_beside_work)
+    service.turn()
+    task = service.task([update("u-1", "slow", "x")])
+    service.outcome = service.instance.activate(task)
+    service.instance.end_turn()
+    service.finish(task)
+    service.end_local("1", "x")
+    service.signal("go", None)
+    assert ["CompleteWorkflowExecution"] == names(service.turn())
+    service.check()
+
+
+def test_a_patch_of_a_late_handler_is_recorded() -> None:
+    """Or the replay would take the other way."""
+    service = Service(returns_beside_work)
+    service.turn(update("u-1", "patched"))
+    service.signal("go", None)
+    assert ["RecordMarker", "CompleteUpdate", "CompleteWorkflowExecution"] == names(service.turn())
+    service.check()

@@ -252,7 +252,7 @@ class WorkflowInstance:
             self._idle = turn
         self.previous_started_event_id = turn.started_event_id
         early, self._early = self._early, []
-        for result in early:
+        for result in early if not self._run.execution.closed else ():  # its marker could not be recorded any more
             self._end_local(result)
 
     def _first_accepted(self, updates: list[Update]) -> list[Update]:

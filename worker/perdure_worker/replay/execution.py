@@ -2,9 +2,9 @@
 
 Every command is kept until the event that it became is read: after the drive that replays it, or with the next task.
 Commands and events must agree one for one, in order. After a closing command nothing more is issued but answers to
-updates, which leave before it: a handler may end in the same turn as the workflow. What a command
-dropped before it left (a timer started and cancelled in one turn) never existed. It must not know futures, loops or
-the workflow's code: a waiter is whatever the caller gave, and comes back as it was.
+updates, and the patches that their handlers ask for: they leave before it, for a handler may end in the turn that
+closes its workflow. What a command dropped before it left (a timer started and cancelled in one turn) never existed. It
+must not know futures, loops or the workflow's code: a waiter is whatever the caller gave, and comes back as it was.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Execution:
     def issue(self, command: AnyCommand, machine: AnyMachine | None = None) -> None:
         """Gives a command; none leaves after the one that closes the run."""
         if self.closed:
-            if type(command) in UPDATE_ANSWERS and self._issued:
+            if self._issued and (type(command) in UPDATE_ANSWERS or isinstance(machine, PatchMachine)):
                 self._issued.insert(-1, Issued(command, machine, self.origin))
             return
         if machine is not None:
