@@ -10,9 +10,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, TypeVar, cast, get_args, get_type_hints, overload
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, cast, get_args, get_type_hints, overload
 
 from perdure import _handlers
+from perdure._handlers import HandlerUnfinishedPolicy, UnfinishedPolicy
 from perdure._parameters import Parameters
 from perdure._runtime import Channel
 from perdure._signature import caller, check_type
@@ -23,6 +24,9 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 FN = TypeVar("FN", bound=Callable[[], Awaitable[None] | None])
+
+
+WARN: Final = HandlerUnfinishedPolicy.WARN_AND_ABANDON
 
 
 class SignalChannel(Generic[T_co]):
@@ -134,6 +138,32 @@ class Message:
         return f"<{type(self).__name__.lower()} {self.name}>"
 
 
+class SignalHandlerDecorator(Protocol[T]):
+    """A decorator that declares the handler of a signal that carries a value."""
+
+    @overload
+    def __call__(self, fn: Callable[[T], Coroutine[Any, Any, None]], /) -> Callable[[T], Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(self, fn: Callable[[T], None], /) -> Callable[[T], None]: ...
+
+
+class BareHandlerDecorator(Protocol):
+    """A decorator that declares the handler of a signal that carries nothing."""
+
+    def __call__(self, fn: FN, /) -> FN:
+        """The function, declared."""
+        ...
+
+
+class UpdateHandlerDecorator(Protocol[P, R]):
+    """A decorator that declares the handler of an update."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Callable[P, R]: ...
+
+
 class Signal(Message, Generic[T]):
     """A signal that carries one value; `Signal[None]` carries nothing.
 
@@ -161,13 +191,22 @@ class Signal(Message, Generic[T]):
     def handler(self, fn: Callable[[T], Coroutine[Any, Any, None]], /) -> Callable[[T], Coroutine[Any, Any, None]]: ...
     @overload
     def handler(self, fn: Callable[[T], None], /) -> Callable[[T], None]: ...
-    def handler(self, fn: Any, /) -> Any:
+    @overload
+    def handler(self: Signal[None], /, *, unfinished_policy: UnfinishedPolicy) -> BareHandlerDecorator: ...
+    @overload
+    def handler(self, /, *, unfinished_policy: UnfinishedPolicy) -> SignalHandlerDecorator[T]: ...
+    def handler(self, fn: Any = None, /, *, unfinished_policy: UnfinishedPolicy = WARN) -> Any:
         """Declares a nested function as what takes the signal, `def` or `async def`. Decorates.
+
+        Args:
+            fn: the function, where it is used as a bare decorator.
+            unfinished_policy: whether the worker warns when the workflow ends while the handler runs, which is then
+                abandoned. Default `HandlerUnfinishedPolicy.WARN_AND_ABANDON`.
 
         Raises `TypeError` for a function that does not fit, or that assigns a variable of the workflow without
         `nonlocal`.
         """
-        return _handlers.declare(_handlers.Declaration("signal", self.name, self), fn)
+        return _declared(_handlers.Declaration("signal", self.name, self, "", unfinished_policy), fn)
 
     def channel(self) -> SignalChannel[T]:
         """The signal as a mailbox. Raises `RuntimeError` outside a workflow."""
@@ -225,13 +264,26 @@ class Update(Message, Generic[P, R_co]):
     ) -> Callable[P, Coroutine[Any, Any, R]]: ...
     @overload
     def handler(self: Update[P, R], fn: Callable[P, R], /) -> Callable[P, R]: ...
-    def handler(self, fn: Any, /) -> Any:
-        """Declares a nested function as what runs the update, `def` or `async def`. Raises as `Signal.handler` does."""
-        return _handlers.declare(_handlers.Declaration("update", self.name, self), fn)
+    @overload
+    def handler(self: Update[P, R], /, *, unfinished_policy: UnfinishedPolicy) -> UpdateHandlerDecorator[P, R]: ...
+    def handler(self, fn: Any = None, /, *, unfinished_policy: UnfinishedPolicy = WARN) -> Any:
+        """Declares a nested function as what runs the update; arguments and errors as of `Signal.handler`."""
+        return _declared(_handlers.Declaration("update", self.name, self, "", unfinished_policy), fn)
 
     def validator(self, fn: Callable[P, None], /) -> Callable[P, None]:
         """Declares a nested `def` as what may refuse the update: any exception it raises rejects it. Decorates."""
         return _handlers.declare_validator(self.name, fn)
+
+
+def _declared(declaration: _handlers.Declaration, fn: Any) -> Any:
+    """The function, declared; or its decorator, where it is to come."""
+    if fn is not None:
+        return _handlers.declare(declaration, fn, 3)
+
+    def decorate(fn: Any) -> Any:
+        return _handlers.declare(declaration, fn, 2)
+
+    return decorate
 
 
 class Signals(ABC):

@@ -13,6 +13,7 @@ LONG = 60.0
 add_item = workflow.Update[[str], int]("add_item")
 check_out = workflow.Update[[], list[str]]("check_out")
 slow = workflow.Update[[str], str]("slow")
+unimportant = workflow.Update[[], None]("unimportant")
 go = workflow.Signal[None]("go")
 
 
@@ -71,8 +72,8 @@ async def leaves() -> str:
         await asyncio.sleep(LONG)
         return text
 
-    @workflow.update(unfinished_policy=HandlerUnfinishedPolicy.ABANDON)
-    async def unimportant() -> None:
+    @unimportant.handler(unfinished_policy=HandlerUnfinishedPolicy.ABANDON)
+    async def _() -> None:
         await asyncio.sleep(LONG)
 
     await go.channel().receive()

@@ -164,7 +164,7 @@ async def test_an_accepted_update_fails_with_its_workflow(stack: Stack, caplog: 
     """Its caller gets Temporal's failure; the worker warns of it, and not of the one that may be abandoned."""
     handle = await begun(stack, program.leaves)
     update = await handle.start_update(slow, "x", id="u-1")
-    await handle.start_update("unimportant", id="u-2")
+    await handle.start_update(program.unimportant, id="u-2")
     await handle.signal(go)
     assert "left" == await handle.result()
     with pytest.raises(WorkflowUpdateFailedError) as caught:
