@@ -121,5 +121,44 @@ async def hands_on(run: int) -> int:
     return run
 
 
-WORKFLOWS: list[workflow.Workflow[..., Any]] = [cart, returns_at_once, leaves, waits_for_handlers, hands_on]
+@workflow.defn
+async def holds_on() -> str:
+    """Holds its handlers until it is told to let go."""
+    let_go = False
+
+    @slow.handler
+    async def _(text: str) -> str:
+        await workflow.wait_condition(lambda: let_go)
+        return text.upper() + str(await price(text))
+
+    await go.channel().receive()
+    await workflow.wait_condition(lambda: not workflow.all_handlers_finished())
+    let_go = True
+    await workflow.wait_condition(workflow.all_handlers_finished)
+    return "done"
+
+
+@workflow.defn
+async def oversteps() -> None:
+    """A validator that does more than look."""
+
+    @workflow.update(name="set")
+    def put(value: int) -> None: ...
+
+    @put.validator
+    def _(value: int) -> None:
+        _ = price.start(str(value))
+
+    await asyncio.sleep(LONG)
+
+
+WORKFLOWS: list[workflow.Workflow[..., Any]] = [
+    cart,
+    returns_at_once,
+    leaves,
+    waits_for_handlers,
+    hands_on,
+    holds_on,
+    oversteps,
+]
 ACTIVITIES: list[object] = [price]

@@ -243,6 +243,36 @@ def update_accepted() -> Script:
 
 
 @scenario
+def update_abandoned() -> Script:
+    script = Script(limits=Limits(updates_in_flight_max=3))
+    for each in "abc":
+        script.ask(update(each))
+    script.note("no more than three; those that are there may be asked for again")
+    script.ask(update("d"))
+    script.ask(update("a"))
+    script.note("b is answered in the closing turn; a is in the log for ever, c never was")
+    b = (c.AcceptUpdate(update_id="b"), c.CompleteUpdate(update_id="b"))
+    script.turn(c.AcceptUpdate(update_id="a"), *b, DONE)
+    for each in "abc":
+        script.ask(update(each))
+    return script
+
+
+@scenario
+def update_of_a_lost_worker() -> Script:
+    script = Script()
+    script.turn()
+    script.ask(update("u"))
+    script.take()
+    script.ask(req.ReturnWorkflowTask(**script.token))
+    script.note("another worker is given the same update")
+    lost = dict(script.token)
+    script.after(1).turn(c.AcceptUpdate(update_id="u"), c.CompleteUpdate(update_id="u"))
+    script.ask(req.CompleteWorkflowTask(**lost, commands=[c.AcceptUpdate(update_id="u")]))
+    return script
+
+
+@scenario
 def update_rejected() -> Script:
     script = Script()
     script.turn()

@@ -20,6 +20,7 @@ from perdure.exceptions import (
     WorkflowUpdateFailedError,
 )
 from perdure_proto.errors import Code
+from perdure_worker import Worker
 from tests.integration.model.stack import Stack, stack_of
 from tests.programs import model_updates as program
 from tests.programs.model_updates import add_item, cart, check_out, go, slow
@@ -214,3 +215,35 @@ async def test_no_update_is_lost_to_continue_as_new(stack: Stack) -> None:
     await handle.signal(go)
     assert answers == again
     assert 3 == await handle.result()
+
+
+async def test_an_update_outlives_its_worker(stack: Stack) -> None:
+    """One worker accepts it and stops; another replays the workflow and ends the handler. Nobody asks again."""
+    queue = f"moving-{stack.new_id()}"
+    parts: dict[str, Any] = {"workflows": [program.holds_on], "activities": [program.price]}
+    handle = await stack.client.start_workflow(program.holds_on, task_queue=queue)
+    async with Worker(stack.client, task_queue=queue, **parts):
+        update = await handle.start_update(slow, "x", id="u-1")
+    waiting = asyncio.ensure_future(update.result())
+    late = asyncio.ensure_future(handle.execute_update(slow, "y", id="u-2"))
+    await handle.signal(go)
+    async with Worker(stack.client, task_queue=queue, **parts):
+        assert ("X1", "Y1") == (await waiting, await late)
+        assert "done" == await handle.result()
+
+
+async def test_a_validator_only_looks(stack: Stack) -> None:
+    """One that starts something says that the program is wrong: the task fails, and nothing is accepted."""
+    handle = await begun(stack, program.oversteps)
+    waiting = asyncio.ensure_future(handle.execute_update("set", 1))
+    async for event in handle.events(follow=True):
+        if event.event_type == "WorkflowTaskFailed":
+            break
+    task = (await handle.describe()).pending_workflow_task
+    assert task is not None
+    assert task.last_failure is not None
+    assert "cannot be used in a query or a validator" in task.last_failure.message
+    await handle.terminate()
+    with pytest.raises(RPCError) as caught:
+        await waiting
+    assert Code.WORKFLOW_CLOSED == caught.value.code
