@@ -145,7 +145,7 @@ class Run:
 
     def _record(self, fact: rec.AnyRecord) -> None:
         record(self.state, fact)
-        if isinstance(fact, rec.AttemptFailed | rec.AttemptHeartbeat) or (
+        if isinstance(fact, rec.AttemptFailed | rec.AttemptHeartbeat | rec.AttemptDetached) or (
             isinstance(fact, rec.AttemptReturned) and fact.scheduled_event_id in self.rows
         ):
             self.keep(fact.scheduled_event_id)

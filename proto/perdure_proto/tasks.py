@@ -248,6 +248,10 @@ class ActivityTaskCancellation(Completion, frozen=True, kw_only=True):
     encoding: str = ""
 
 
+class ActivityTaskDetached(Completion, frozen=True, kw_only=True):
+    """The attempt goes on without the worker: whoever has its token, or its ids, tells how it ends."""
+
+
 class ActivityHeartbeat(Completion, frozen=True, kw_only=True):
     """The attempt goes on."""
 
@@ -266,6 +270,7 @@ AnyCompletion = (
     | ActivityTaskCompletion
     | ActivityTaskFailure
     | ActivityTaskCancellation
+    | ActivityTaskDetached
     | ActivityHeartbeat
     | TaskReturned
 )

@@ -20,6 +20,10 @@ from msgspec import Struct
 from perdure_proto.options import CancellationType, IdReusePolicy, ParentClosePolicy, Priority, RetryPolicy
 
 
+class CompleteAsyncError(BaseException):
+    """Leaves the code of an activity that is completed from elsewhere; the worker alone catches it."""
+
+
 class ActivityRequest(Struct, frozen=True, kw_only=True):
     """One call of an activity from workflow code. `result_type` is what its result is decoded to.
 

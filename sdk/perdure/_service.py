@@ -13,6 +13,13 @@ from perdure._activity_requests import ActivityRequests
 from perdure._connection import Connection
 from perdure._query import LONG_POLL_SECONDS, query_of
 from perdure.converter import DataConverter
+from perdure_proto.async_activities import (
+    CompleteActivityRequest,
+    FailActivityRequest,
+    HeartbeatActivityAnswer,
+    HeartbeatActivityRequest,
+    ReportActivityCancellationRequest,
+)
 from perdure_proto.service import (
     Acknowledged,
     CancelWorkflowRequest,
@@ -106,6 +113,23 @@ class Service(ActivityRequests):
         """Events after an id; waits for the next one where there is none."""
         path = self._path(workflow_id, "history", run_id=run_id, after=after, wait=wait)
         return await self.connection.call("GET", path, None, HistoryAnswer, wait)
+
+    async def complete_activity(self, request: CompleteActivityRequest) -> Acknowledged:
+        """Completes an activity from elsewhere."""
+        return await self.connection.call("POST", f"{self.root}/activities/complete", request, Acknowledged)
+
+    async def fail_activity(self, request: FailActivityRequest) -> Acknowledged:
+        """Fails an attempt of an activity from elsewhere."""
+        return await self.connection.call("POST", f"{self.root}/activities/fail", request, Acknowledged)
+
+    async def report_activity_cancellation(self, request: ReportActivityCancellationRequest) -> Acknowledged:
+        """Says that an activity has stopped because it was asked to."""
+        return await self.connection.call("POST", f"{self.root}/activities/cancel", request, Acknowledged)
+
+    async def heartbeat_activity(self, request: HeartbeatActivityRequest) -> HeartbeatActivityAnswer:
+        """Says that an attempt goes on."""
+        path = f"{self.root}/activities/heartbeat"
+        return await self.connection.call("POST", path, request, HeartbeatActivityAnswer)
 
     async def list_workflows(self, query: str, *, limit: int, order_by: str, cursor: str) -> ListWorkflowsAnswer:
         """One page of a list."""

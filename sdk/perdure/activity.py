@@ -17,10 +17,10 @@ from msgspec import Struct
 from perdure._definition import Activity, ActivityDefinition, ActivityHandle, AsyncActivity, SyncActivity
 from perdure._loggers import ActivityLogger
 from perdure._options import ActivityCancellationType, ActivityOptions, checked
-from perdure._runtime import ActivityRuntime, current_activity
+from perdure._runtime import ActivityRuntime, CompleteAsyncError, current_activity
 from perdure._signature import caller, scope_around
 from perdure.converter import PayloadConverter
-from perdure.exceptions import NotSupportedError
+from perdure.exceptions import ApplicationError, NotSupportedError
 from perdure_proto.options import Priority, RetryPolicy
 
 __all__ = [
@@ -74,8 +74,9 @@ class Info(Struct, frozen=True, kw_only=True):
     retry_policy: RetryPolicy | None = None
     priority: Priority | None = None
     is_local: bool = False
-    task_token: str = ""
-    """Names this attempt to the service."""
+    task_token: bytes = b""
+    """Names this attempt to the service: opaque, and all that `Client.get_async_activity_handle` needs. It is ASCII,
+    so that it can be sent as text. Empty in a local activity."""
 
 
 class ActivityCancellationDetails(Struct, frozen=True, kw_only=True):
@@ -203,8 +204,23 @@ def is_cancelled() -> bool:
 
 
 def raise_complete_async() -> NoReturn:
-    """Leaves the activity to be completed from elsewhere. Not in this version: raises `NotSupportedError`."""
-    raise NotSupportedError("activities that are completed from elsewhere are not in this version")
+    """Leaves the activity to be completed from elsewhere; it must not be caught.
+
+    The slot of the worker is free at once. The attempt goes on under its deadlines, heartbeats included, until
+    somebody with its `info().task_token`, or its ids, says how it ended: see `Client.get_async_activity_handle`.
+
+    Raises `RuntimeError` outside an activity, and a non-retryable `ApplicationError` in a local one.
+
+    Example:
+        >>> @defn(start_to_close_timeout=timedelta(days=7))
+        ... def ask_a_person(question: str) -> str:
+        ...     print(question, info().task_token.decode())
+        ...     raise_complete_async()
+    """
+    if info().is_local:
+        message = "a local activity cannot be completed from elsewhere: call it as a normal one"
+        raise ApplicationError(message, type="INVALID_ARGUMENT", non_retryable=True)
+    raise CompleteAsyncError
 
 
 def transaction() -> AbstractAsyncContextManager[Any]:

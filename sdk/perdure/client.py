@@ -8,9 +8,10 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, NamedTuple, NoReturn, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
+from typing import Any, Final, NamedTuple, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
 from uuid import uuid4
 
+from perdure._async_activity import AsyncActivityHandle, address_of
 from perdure._call import Call
 from perdure._connection import Connection, ConnectionOptions
 from perdure._definition import Workflow, refuse_dynamic
@@ -48,6 +49,7 @@ from perdure_proto.service import CountWorkflowsAnswer, StartWorkflowRequest, Up
 __all__ = [
     "ActivityExecution",
     "ActivityExecutionDescription",
+    "AsyncActivityHandle",
     "Client",
     "History",
     "StandaloneActivityHandle",
@@ -418,12 +420,34 @@ class Client(StandaloneActivities):
         )
         return updated.known(answer.update)
 
+    @overload
+    def get_async_activity_handle(self, *, task_token: bytes) -> AsyncActivityHandle: ...
+    @overload
     def get_async_activity_handle(
-        self, *, task_token: str | None = None, workflow_id: str | None = None, activity_id: str | None = None
-    ) -> NoReturn:
-        """An activity that is completed from elsewhere. Not in this version: raises `NotSupportedError`."""
-        _ = task_token, workflow_id, activity_id
-        raise NotSupportedError("get_async_activity_handle is not in this version")
+        self, *, workflow_id: str, run_id: str | None = None, activity_id: str
+    ) -> AsyncActivityHandle: ...
+    def get_async_activity_handle(
+        self,
+        *,
+        task_token: bytes | None = None,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        activity_id: str | None = None,
+    ) -> AsyncActivityHandle:
+        """A handle to an activity that is completed from elsewhere; nothing is asked of the service yet.
+
+        Args:
+            task_token: `activity.info().task_token`: means that one attempt.
+            workflow_id: with `activity_id`, in place of a token: means whatever attempt is pending.
+            run_id: a run of the workflow. Default None: the current one.
+            activity_id: `activity.info().activity_id`, or what `activity_id=` gave it.
+
+        Raises `TypeError` or `ValueError` for anything but one of the two.
+
+        Example:
+            ``client.get_async_activity_handle(workflow_id="order-1", activity_id="approval")``
+        """
+        return AsyncActivityHandle(self._service, address_of(task_token, workflow_id, run_id, activity_id))
 
     def _handle(self, id: str, run_id: str | None, result_type: Any) -> WorkflowHandle[Any]:
         return WorkflowHandle(self._service, id, run_id=run_id, result_type=result_type)

@@ -20,6 +20,7 @@ __all__ = [
     "ActivityError",
     "ActivityFailureError",
     "ApplicationError",
+    "AsyncActivityCancelledError",
     "CancelledError",
     "ChildWorkflowError",
     "ContinueAsNewError",
@@ -337,6 +338,13 @@ class WorkflowUpdateFailedError(PerdureError):
 
     def __str__(self) -> str:
         return f"{self.args[0]}: {type(self.cause).__name__}: {self.cause}"
+
+
+class AsyncActivityCancelledError(PerdureError):
+    """The activity behind an `AsyncActivityHandle` was asked to stop: raised by its `heartbeat`.
+
+    Stop the work, then say so with `handle.report_cancellation()`.
+    """
 
 
 class RPCError(PerdureError):

@@ -111,6 +111,27 @@ def activity_cancel() -> Script:
 
 
 @scenario
+def activity_detached() -> Script:
+    """An attempt that is ended from elsewhere: no worker can give it back, and its deadlines go on."""
+    script = Script()
+    script.turn(pay("asks a person", heartbeat_timeout=5 * SECOND), pay("begun elsewhere"))
+    script.begin(5)
+    script.ask(req.DetachActivity(**script.attempt(5), identity="w1", session="w1"))
+    script.ask(req.ReturnActivity(**script.attempt(5)))
+    script.after(4).ask(req.HeartbeatActivity(**script.attempt(5), identity="clerk", details=Raw(b"[1]")))
+    script.run.reload()
+    script.ask(req.ReturnActivity(**script.attempt(5)))
+    script.note("the start of the other was not kept: the report brings it")
+    script.ask(req.DetachActivity(**script.attempt(6), identity="w1", session="w1"))
+    script.ask(req.CompleteActivity(**script.attempt(6), identity="clerk"))
+    script.turn(c.RequestCancelActivityTask(scheduled_event_id=5))
+    script.ask(req.HeartbeatActivity(**script.attempt(5), identity="clerk"))
+    script.after(6).ask(req.TimeOutActivity(scheduled_event_id=5, attempt=1, timeout_type="HEARTBEAT"))
+    script.ask(req.DetachActivity(scheduled_event_id=5, attempt=1, started_at=script.run.now))
+    return script
+
+
+@scenario
 def timers() -> Script:
     script = Script()
     script.turn(*(c.StartTimer(timer_id=each, start_to_fire_timeout=5 * SECOND) for each in "abc"))

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import Struct
 
 from perdure._failures import failure_of
-from perdure._runtime import current_activity
+from perdure._runtime import CompleteAsyncError, current_activity
 from perdure.exceptions import ApplicationError, CancelledError, ConversionError
 from perdure_proto.errors import Code
 from perdure_proto.failures import Failure
@@ -29,6 +29,7 @@ from perdure_proto.tasks import (
     ActivityTask,
     ActivityTaskCancellation,
     ActivityTaskCompletion,
+    ActivityTaskDetached,
     ActivityTaskFailure,
     AnyCompletion,
     CompletionResult,
@@ -204,6 +205,8 @@ class Activities:
             raw, encoding = self._converter.encode_values(getattr(error, "details", ()))
             return ActivityTaskCancellation(token=task.token, details=raw, encoding=encoding)
         attempt.last_words()
+        if isinstance(error, CompleteAsyncError):
+            return ActivityTaskDetached(token=task.token)
         if is_cancellation(error) and attempt.reason == WORKER_SHUTDOWN and may_run_again(task):
             log.info(TASK_RETURNED, kind="ActivityTask", workflow_id=task.workflow_id, reason="the worker stops")
             return TaskReturned(token=task.token)

@@ -47,7 +47,7 @@ def info_of(task: ActivityTask, converter: DataConverter, *, namespace: str, tas
         heartbeat_timeout=task.heartbeat_timeout,
         retry_policy=task.retry_policy,
         priority=task.priority,
-        task_token=task.token,
+        task_token=task.token.encode(),
     )
 
 

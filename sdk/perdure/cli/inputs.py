@@ -29,6 +29,16 @@ def read_keywords(text: str | None, option: str = "--kwargs") -> Raw:
     return NULL if text is None else Raw(_read_object(text, option)[0])
 
 
+def read_json(text: str | None, option: str) -> Raw:
+    """One value, null by default."""
+    return NULL if text is None else Raw(_read_value(text, option))
+
+
+def read_details(text: str | None, option: str) -> Raw:
+    """One value as a list of details."""
+    return NULL if text is None else Raw(b"[" + _read_value(text, option) + b"]")
+
+
 def json_option(flag: str, read: Callable[[str | None, str], object], help: str) -> Callable[[Decorated], Decorated]:
     """An option that is read before the service is asked."""
 

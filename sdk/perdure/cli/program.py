@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import click
 
+from perdure.cli.activity import activity
 from perdure.cli.dev import dev
 from perdure.cli.exits import CommandError, Exit, one_line, status_of
 from perdure.cli.groups import Group
@@ -25,10 +26,10 @@ from perdure.exceptions import PerdureError, RPCError
 INTERRUPTED_MEANING = "Ctrl-C ended it"
 """Of status 130, which is 128 and the number of the signal, as shells say it."""
 
-LATER = ("activity", "schedule", "batch", "cluster", "replay", "config")
+LATER = ("schedule", "batch", "cluster", "replay", "config")
 
 program: Group = Group(name="perdure", help="Durable execution for Python on Postgres.", later=LATER)
-for _command in (dev, server, migrate, worker, workflow, namespace, task_queue, version, reload_check):
+for _command in (dev, server, migrate, worker, workflow, activity, namespace, task_queue, version, reload_check):
     program.add_command(_command)
 click.version_option(None, "--version", package_name="perdure", prog_name="perdure", message="%(prog)s %(version)s")(
     program

@@ -6,9 +6,11 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
+from perdure_proto import async_activities as asy
 from perdure_proto import service as svc
 from perdure_proto import tasks
 from perdure_server.config import ServerSettings
+from perdure_server.engine.async_activities import AsyncActivities
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.completions import Completions
 from perdure_server.engine.engine import Engine
@@ -46,6 +48,7 @@ class EngineApi:
         self._standalone = Standalone(self.engine, self._starts, self._messages, self._reads)
         inbox = Inbox(self.engine, self._starts, self._messages)
         self.engine.outbox = Outbox(self.engine, inbox)
+        self._async_activities = AsyncActivities(self.engine)
 
     async def close(self) -> None:
         """Ends what waits; nothing is handed out any more."""
@@ -142,6 +145,22 @@ class EngineApi:
 
     async def count_workflows(self, namespace: str, query: str) -> svc.CountWorkflowsAnswer:
         return await self._reads.count_workflows(namespace, query)
+
+    async def complete_activity(self, namespace: str, request: asy.CompleteActivityRequest) -> svc.Acknowledged:
+        return await self._async_activities.complete(namespace, request)
+
+    async def fail_activity(self, namespace: str, request: asy.FailActivityRequest) -> svc.Acknowledged:
+        return await self._async_activities.fail(namespace, request)
+
+    async def report_activity_cancellation(
+        self, namespace: str, request: asy.ReportActivityCancellationRequest
+    ) -> svc.Acknowledged:
+        return await self._async_activities.report_cancellation(namespace, request)
+
+    async def heartbeat_activity(
+        self, namespace: str, request: asy.HeartbeatActivityRequest
+    ) -> asy.HeartbeatActivityAnswer:
+        return await self._async_activities.heartbeat(namespace, request)
 
     async def poll(self, namespace: str, queue: str, request: tasks.PollRequest) -> tasks.PollAnswer:
         self.engine.residents.namespace(namespace)

@@ -44,6 +44,7 @@ class Completions:
             tasks.ActivityTaskCompletion: self._activity_completed,
             tasks.ActivityTaskFailure: self._activity_failed,
             tasks.ActivityTaskCancellation: self._activity_cancelled,
+            tasks.ActivityTaskDetached: self._activity_detached,
             tasks.ActivityHeartbeat: self._heartbeat,
             tasks.TaskReturned: self._returned,
         }
@@ -162,6 +163,12 @@ class Completions:
         fields = self._attempt(token, session)
         request = req.AcknowledgeCancel(**fields, details=completion.details, encoding=completion.encoding)
         return result_of(self._engine.transact(execution, request))
+
+    async def _activity_detached(
+        self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTaskDetached, session: Session
+    ) -> tasks.CompletionResult:
+        execution, token = at
+        return result_of(self._engine.transact(execution, req.DetachActivity(**self._attempt(token, session))))
 
     async def _heartbeat(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityHeartbeat, session: Session

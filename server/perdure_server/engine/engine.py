@@ -299,6 +299,8 @@ class Engine:
     def lose_attempt(self, execution: Execution, scheduled_event_id: int) -> None:
         """Law: an attempt that is the last allowed goes on until its timeout, and its late completion is accepted."""
         activity = execution.state.activities[scheduled_event_id]
+        if activity.is_detached:
+            return  # no worker runs it
         policy = activity.scheduled.retry_policy
         if policy is not None and policy.maximum_attempts and activity.attempt >= policy.maximum_attempts:
             return

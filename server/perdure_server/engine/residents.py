@@ -59,6 +59,10 @@ class Residents:
         """The shard of a workflow id."""
         return shard_of(namespace, workflow_id, self._shards)
 
+    def has_shard(self, shard_id: int) -> bool:
+        """Whether there is a shard of this number."""
+        return 0 <= shard_id < self._shards
+
     def add(self, execution: Execution, *, is_current: bool) -> None:
         """A run that begins, or was loaded."""
         self.by_run[execution.run_id] = execution

@@ -166,9 +166,10 @@ class Upkeep:
             return True
         if task is not None and task.not_before is None and 0 not in execution.parked:
             return True
-        # A running attempt counts: a new owner must know of it, or it would not miss the worker.
+        # A running attempt counts: a new owner must know of it, or it would not miss the worker. One that no worker
+        # has waits for its deadlines alone.
         return any(
-            activity.next_attempt_at is None and event_id not in execution.parked
+            activity.next_attempt_at is None and not activity.is_detached and event_id not in execution.parked
             for event_id, activity in state.activities.items()
         )
 
@@ -177,7 +178,8 @@ class Upkeep:
         earliest = execution.next_deadline
         is_soon = earliest is not None and self._scanned_until is not None and earliest <= self._scanned_until
         is_exact = not execution.wake_owed and (earliest is None or execution.wake_at == earliest)
-        runs_now = any(activity.started_at is not None for activity in execution.state.activities.values())
+        attempts = execution.state.activities.values()
+        runs_now = any(attempt.started_at is not None and not attempt.is_detached for attempt in attempts)
         return not execution.is_busy() and not is_soon and is_exact and not runs_now
 
     def _evict(self, execution: Execution) -> bool:

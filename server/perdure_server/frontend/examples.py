@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Raw, Struct
 
-from perdure_proto import service, tasks
+from perdure_proto import async_activities, service, tasks
+from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_proto.options import RetryPolicy
 from perdure_server.frontend.routes import Nothing
 
@@ -46,6 +47,9 @@ ACTIVITY = service.ActivityExecutionInfo(
     start_time=MORNING,
 )
 
+TOKEN = f"a.17.{RUN}.5.1.1767254400000000"
+"""A task token: the text of `activity.info().task_token`."""
+
 UPDATED = service.UpdateWorkflowAnswer(
     update_id="update-1", run_id=RUN, stage="COMPLETED", result=Raw(b'{"quantity":3}')
 )
@@ -75,6 +79,14 @@ REQUESTS: dict[str, Struct] = {
     ),
     "cancel_workflow": service.CancelWorkflowRequest(reason="the customer changed her mind", request_id="r-3"),
     "terminate_workflow": service.TerminateWorkflowRequest(reason="it was started by mistake"),
+    "complete_activity": async_activities.CompleteActivityRequest(task_token=TOKEN, result=Raw(b'"approved"')),
+    "fail_activity": async_activities.FailActivityRequest(
+        workflow_id="order-1",
+        activity_id="1",
+        failure=Failure(message="the bank said no", info=ApplicationFailure(type="Declined", non_retryable=True)),
+    ),
+    "report_activity_cancellation": async_activities.ReportActivityCancellationRequest(task_token=TOKEN),
+    "heartbeat_activity": async_activities.HeartbeatActivityRequest(task_token=TOKEN, details=Raw(b"[40]")),
     "poll": tasks.PollRequest(
         session="s-1",
         sequence=1,
@@ -143,6 +155,10 @@ ANSWERS: dict[str, Struct] = {
     ),
     "list_workflows": service.ListWorkflowsAnswer(executions=(EXECUTION,), next_cursor="b3JkZXItMQ"),
     "count_workflows": service.CountWorkflowsAnswer(count=42),
+    "complete_activity": service.Acknowledged(run_id=RUN),
+    "fail_activity": service.Acknowledged(run_id=RUN),
+    "report_activity_cancellation": service.Acknowledged(run_id=RUN),
+    "heartbeat_activity": async_activities.HeartbeatActivityAnswer(cancel_requested=True),
     "poll": tasks.PollAnswer(
         sequence=1,
         tasks=(

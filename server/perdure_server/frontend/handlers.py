@@ -127,6 +127,22 @@ def count_workflows(desk: Desk, call: Call) -> Awaitable[Struct]:
     return desk.api.count_workflows(call.names[0], call.query.query)
 
 
+def complete_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.complete_activity(call.names[0], call.body)
+
+
+def fail_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.fail_activity(call.names[0], call.body)
+
+
+def report_activity_cancellation(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.report_activity_cancellation(call.names[0], call.body)
+
+
+def heartbeat_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.heartbeat_activity(call.names[0], call.body)
+
+
 def poll(desk: Desk, call: Call) -> Awaitable[Struct]:
     body = call.body
     if not timedelta(0) <= body.wait <= desk.limits.long_poll_max:

@@ -10,6 +10,13 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from perdure_proto.async_activities import (
+    CompleteActivityRequest,
+    FailActivityRequest,
+    HeartbeatActivityAnswer,
+    HeartbeatActivityRequest,
+    ReportActivityCancellationRequest,
+)
 from perdure_proto.service import (
     Acknowledged,
     ActivityResultAnswer,
@@ -121,6 +128,18 @@ class Api(Protocol):
     async def list_activities(self, namespace: str, query: str, limit: int, cursor: str) -> ListActivitiesAnswer: ...
 
     async def count_activities(self, namespace: str, query: str) -> CountActivitiesAnswer: ...
+
+    async def complete_activity(self, namespace: str, request: CompleteActivityRequest) -> Acknowledged: ...
+
+    async def fail_activity(self, namespace: str, request: FailActivityRequest) -> Acknowledged: ...
+
+    async def report_activity_cancellation(
+        self, namespace: str, request: ReportActivityCancellationRequest
+    ) -> Acknowledged: ...
+
+    async def heartbeat_activity(
+        self, namespace: str, request: HeartbeatActivityRequest
+    ) -> HeartbeatActivityAnswer: ...
 
     async def poll(self, namespace: str, queue: str, request: PollRequest) -> PollAnswer: ...
 

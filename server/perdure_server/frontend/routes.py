@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from perdure_proto import service, tasks
+from perdure_proto import async_activities, service, tasks
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.frontend import call, handlers
 from perdure_server.frontend.handlers import Handler
@@ -47,6 +47,7 @@ class Route(Struct, frozen=True, kw_only=True):
 NAMESPACE = "namespaces/{namespace}"
 WORKFLOW = f"{NAMESPACE}/workflows/{{workflow_id}}"
 ACTIVITY = f"{NAMESPACE}/activities/{{activity_id}}"
+ACTIVITIES = f"{NAMESPACE}/activities"
 QUEUE = f"{NAMESPACE}/task-queues/{{task_queue}}"
 
 ROUTES: tuple[Route, ...] = (
@@ -215,6 +216,38 @@ ROUTES: tuple[Route, ...] = (
         summary="Count standalone activities that a filter finds.",
         query=call.CountParameters,
         answer=service.CountActivitiesAnswer,
+    ),
+    Route(
+        method="POST",
+        path=f"{ACTIVITIES}/complete",
+        handler=handlers.complete_activity,
+        summary="Complete an activity from elsewhere, by task token or by ids.",
+        request=async_activities.CompleteActivityRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="POST",
+        path=f"{ACTIVITIES}/fail",
+        handler=handlers.fail_activity,
+        summary="Fail an attempt of an activity from elsewhere.",
+        request=async_activities.FailActivityRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="POST",
+        path=f"{ACTIVITIES}/cancel",
+        handler=handlers.report_activity_cancellation,
+        summary="Say that an activity stopped because it was asked to.",
+        request=async_activities.ReportActivityCancellationRequest,
+        answer=service.Acknowledged,
+    ),
+    Route(
+        method="POST",
+        path=f"{ACTIVITIES}/heartbeat",
+        handler=handlers.heartbeat_activity,
+        summary="Say that an attempt goes on, and hear whether it is to stop.",
+        request=async_activities.HeartbeatActivityRequest,
+        answer=async_activities.HeartbeatActivityAnswer,
     ),
     Route(
         method="POST",

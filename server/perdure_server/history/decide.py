@@ -38,6 +38,7 @@ DECISIONS: dict[type[req.Request], Decider] = {
     req.CompleteActivity: activity.complete,
     req.FailActivity: activity.fail,
     req.AcknowledgeCancel: activity.acknowledge_cancel,
+    req.DetachActivity: activity.detach,
     req.HeartbeatActivity: activity.heartbeat,
     req.ReturnActivity: activity.give_back,
     req.RetryActivity: activity.retry,

@@ -231,6 +231,10 @@ def _attempt_started(state: ExecutionState, fact: rec.AttemptStarted) -> None:
     activity.heartbeat_at = None
 
 
+def _attempt_detached(state: ExecutionState, fact: rec.AttemptDetached) -> None:
+    state.activities[fact.scheduled_event_id].session = ""
+
+
 def _attempt_returned(state: ExecutionState, fact: rec.AttemptReturned) -> None:
     activity = state.activities[fact.scheduled_event_id]
     activity.started_at = None
@@ -345,6 +349,7 @@ def _task(state: ExecutionState) -> WorkflowTaskState:
 
 RECORDS: dict[type[rec.Record], Applier] = {
     rec.AttemptStarted: _attempt_started,
+    rec.AttemptDetached: _attempt_detached,
     rec.AttemptReturned: _attempt_returned,
     rec.AttemptFailed: _attempt_failed,
     rec.AttemptDue: _attempt_due,

@@ -29,6 +29,12 @@ class AttemptStarted(Record, frozen=True, kw_only=True):
     session: str = ""
 
 
+class AttemptDetached(Record, frozen=True, kw_only=True):
+    """The worker has let go of the attempt, which goes on elsewhere."""
+
+    scheduled_event_id: int
+
+
 class AttemptReturned(Record, frozen=True, kw_only=True):
     """The attempt was handed back, or never arrived: it is due again and not counted."""
 
@@ -125,6 +131,7 @@ class CloseRefused(Record, frozen=True, kw_only=True):
 
 AnyRecord = (
     AttemptStarted
+    | AttemptDetached
     | AttemptReturned
     | AttemptFailed
     | AttemptDue

@@ -169,6 +169,10 @@ class AcknowledgeCancel(OnActivity, frozen=True, kw_only=True):
     encoding: str = ""
 
 
+class DetachActivity(OnActivity, frozen=True, kw_only=True):
+    """The attempt goes on without its worker, and is ended from elsewhere."""
+
+
 class HeartbeatActivity(OnActivity, frozen=True, kw_only=True):
     """The attempt goes on."""
 

@@ -50,6 +50,11 @@ class ActivityState(Struct):
     closing: bool = False
     """Whether its closing event is in the buffer."""
 
+    @property
+    def is_detached(self) -> bool:
+        """Whether the attempt runs outside of every worker: none can be lost with it, none can give it back."""
+        return self.started_at is not None and not self.session
+
 
 class TimerState(Struct, frozen=True):
     """A timer that has neither fired nor been cancelled."""

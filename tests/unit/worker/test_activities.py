@@ -15,6 +15,7 @@ from perdure_proto.tasks import (
     ActivityHeartbeat,
     ActivityTaskCancellation,
     ActivityTaskCompletion,
+    ActivityTaskDetached,
     ActivityTaskFailure,
     AnyCompletion,
     CancelActivity,
@@ -144,6 +145,30 @@ async def test_first_heartbeat_is_sent_and_the_last_goes_before_the_failure() ->
             handed_in.extend(await one.next_completions())
         beats = [one.details for one in handed_in if isinstance(one, ActivityHeartbeat)]
         assert [Raw(b"[0]"), Raw(b"[4]")] == beats
+
+
+async def test_an_attempt_can_leave_the_worker() -> None:
+    """Its slot is free at once, and the last details of its heartbeats go before the report; as a task or a thread."""
+
+    @activity.defn
+    async def leaves() -> None:
+        activity.heartbeat(1)
+        activity.heartbeat(2)
+        activity.raise_complete_async()
+
+    @activity.defn
+    def leaves_a_thread() -> None:
+        activity.raise_complete_async()
+
+    async with serving(activities=[leaves, leaves_a_thread], max_concurrent_activities=1) as one:
+        await one.give(activity_task("a", activity_type="leaves"))
+        handed_in: list[AnyCompletion] = []
+        while not handed_in or not isinstance(handed_in[-1], ActivityTaskDetached):
+            handed_in.extend(await one.next_completions())
+        beats = [each.details for each in handed_in[:-1] if isinstance(each, ActivityHeartbeat)]
+        assert [Raw(b"[1]"), Raw(b"[2]")] == beats
+        await one.give(activity_task("b", activity_type="leaves_a_thread"))
+        assert ActivityTaskDetached(token="b") == await one.next_completion()
 
 
 async def test_pushed_cancellation_reaches_a_coroutine_at_once() -> None:

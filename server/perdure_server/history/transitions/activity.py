@@ -94,11 +94,24 @@ def heartbeat(state: ExecutionState, request: req.HeartbeatActivity, moment: Mom
     return Decision(records=[*records, beat], answer=bool(activity.cancel_requested_event_id))
 
 
+def detach(state: ExecutionState, request: req.DetachActivity, moment: Moment) -> Decision:
+    """The worker lets go of the attempt: it goes on under its deadlines, until somebody else says how it ended."""
+    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    if activity is None:
+        return _stale(request)
+    records: list[rec.AnyRecord] = []
+    if activity.started_at is None:
+        records.append(_started(request))
+    return Decision(records=[*records, rec.AttemptDetached(scheduled_event_id=request.scheduled_event_id)])
+
+
 def give_back(state: ExecutionState, request: req.ReturnActivity, moment: Moment) -> Decision:
     """The attempt is due again; it was never run, or is run by nobody."""
     activity = _pending(state, request.scheduled_event_id, request.attempt)
     if activity is None or activity.started_at is None or activity.started_at != request.started_at:
         return NOTHING  # not running, or it came back once already and another worker has it
+    if activity.is_detached:
+        return NOTHING  # its worker has let go of it: nobody can give it back
     if activity.cancel_requested_event_id:
         draft = Draft(state, moment)
         attributes = {"latest_cancel_requested_event_id": activity.cancel_requested_event_id}

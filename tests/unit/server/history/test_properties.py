@@ -246,6 +246,7 @@ ACTIONS: tuple[Action, ...] = (
     on_attempt(req.FailActivity, failure=FAILURE),
     on_attempt(req.FailActivity, failure=LOST),
     on_attempt(req.AcknowledgeCancel),
+    on_attempt(req.DetachActivity),
     on_attempt(req.HeartbeatActivity),
     on_attempt(req.ReturnActivity),
     on_task(req.FailWorkflowTask, cause="WORKFLOW_WORKER_UNHANDLED_FAILURE", failure=FAILURE),
