@@ -94,6 +94,31 @@ def activity_timeouts() -> Script:
 
 
 @scenario
+def activity_runs_out_of_time() -> Script:
+    """What ends an activity whose attempts are retried: no time for the next one, or nobody who takes it."""
+    script = Script()
+    whole = {"schedule_to_close_timeout": 10 * SECOND, "start_to_close_timeout": 6 * SECOND}
+    patient = RetryPolicy(initial_interval=5 * SECOND)
+    final = RetryPolicy(non_retryable_error_types=("TemporalTimeout:StartToClose",))
+    script.turn(
+        pay("no time for another", retry_policy=patient, **whole),
+        pay("nobody takes the next", **whole),
+        pay("its timeout is final", start_to_close_timeout=6 * SECOND, retry_policy=final),
+        pay("fails late", retry_policy=patient, **whole),
+    )
+    for event_id in (5, 6, 7, 8):
+        script.begin(event_id)
+    script.ask(req.FailActivity(**script.attempt(6), failure=FAILURE))
+    script.after(1).ask(req.RetryActivity(scheduled_event_id=6, attempt=2))
+    script.after(5)
+    for event_id in (5, 7):
+        script.ask(req.TimeOutActivity(scheduled_event_id=event_id, attempt=1, timeout_type="START_TO_CLOSE"))
+    script.ask(req.FailActivity(**script.attempt(8), failure=FAILURE))
+    script.after(4).ask(req.TimeOutActivity(scheduled_event_id=6, attempt=2, timeout_type="SCHEDULE_TO_CLOSE"))
+    return script
+
+
+@scenario
 def activity_cancel() -> Script:
     script = Script()
     script.turn(pay("waits"), pay("runs"), pay("backs off"), pay("has closed"))

@@ -159,7 +159,7 @@ def delay_before_next(policy: RetryPolicy, attempt: int, failure: Failure) -> fl
         if info.non_retryable or info.type in policy.non_retryable_error_types:
             return None
         if info.next_retry_delay is not None:
-            return info.next_retry_delay.total_seconds()
+            return max(info.next_retry_delay.total_seconds(), 0.0)
     if isinstance(info, CanceledFailure) or (isinstance(info, ServerFailure) and info.non_retryable):
         return None
     first = policy.initial_interval.total_seconds()

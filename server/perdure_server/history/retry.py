@@ -7,13 +7,22 @@ from typing import Final
 
 from msgspec import Struct
 
-from perdure_proto.failures import ApplicationFailure, Failure, RetryState, ServerFailure, TimeoutFailure
+from perdure_proto.failures import (
+    ApplicationFailure,
+    CanceledFailure,
+    Failure,
+    RetryState,
+    ServerFailure,
+    TerminatedFailure,
+    TimeoutFailure,
+)
 from perdure_proto.options import RetryPolicy
 
 DEFAULT_POLICY: Final = RetryPolicy()
 _MAXIMUM_INTERVAL_FACTOR: Final = 100
 _INTERVAL_MAX: Final = timedelta(days=365)
-_RETRIED_TIMEOUTS: Final = frozenset({"START_TO_CLOSE", "HEARTBEAT"})
+_RETRIED_TIMEOUTS: Final = {"START_TO_CLOSE": "TemporalTimeout:StartToClose", "HEARTBEAT": "TemporalTimeout:Heartbeat"}
+"""By which name a policy can say that a timeout is not retried; Temporal's."""
 
 
 class Retry(Struct, frozen=True):
@@ -44,7 +53,8 @@ def plan_retry(policy: RetryPolicy, failure: Failure, trial: Trial) -> Retry:
         return Retry(None, "NON_RETRYABLE_FAILURE")
     if policy.maximum_attempts and trial.attempt >= policy.maximum_attempts:
         return Retry(None, "MAXIMUM_ATTEMPTS_REACHED")
-    at = trial.now + (_asked_delay(failure) or interval(policy, trial.attempt))
+    asked = _asked_delay(failure)
+    at = trial.now + (interval(policy, trial.attempt) if asked is None else max(asked, timedelta(0)))
     if trial.expiration is not None and at > trial.expiration:
         return Retry(None, "TIMEOUT")
     return Retry(at, "IN_PROGRESS")
@@ -66,8 +76,9 @@ def _is_retryable(policy: RetryPolicy, failure: Failure) -> bool:
     if isinstance(info, ServerFailure):
         return not info.non_retryable
     if isinstance(info, TimeoutFailure):
-        return info.timeout_type in _RETRIED_TIMEOUTS
-    return False
+        name = _RETRIED_TIMEOUTS.get(info.timeout_type)
+        return name is not None and name not in policy.non_retryable_error_types
+    return not isinstance(info, CanceledFailure | TerminatedFailure)
 
 
 def _asked_delay(failure: Failure) -> timedelta | None:

@@ -70,8 +70,8 @@ async def test_an_error_can_set_the_next_interval(stack: Stack) -> None:
     ("kind", "expected"),
     [
         ("start_to_close", "START_TO_CLOSE MAXIMUM_ATTEMPTS_REACHED"),
-        ("schedule_to_close", "SCHEDULE_TO_CLOSE TIMEOUT"),
-        ("schedule_to_start", "SCHEDULE_TO_START TIMEOUT"),
+        ("schedule_to_close", "SCHEDULE_TO_CLOSE NON_RETRYABLE_FAILURE"),
+        ("schedule_to_start", "SCHEDULE_TO_START NON_RETRYABLE_FAILURE"),
         ("heartbeat", "HEARTBEAT MAXIMUM_ATTEMPTS_REACHED"),
     ],
 )

@@ -8,9 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from msgspec import structs
+
 from perdure_proto import events as ev
 from perdure_proto.errors import Code
-from perdure_proto.failures import Failure, RetryState, TimeoutFailure, TimeoutType
+from perdure_proto.failures import Failure, TimeoutFailure, TimeoutType
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, OfferActivity, PushCancel, refuse
@@ -144,6 +146,8 @@ def time_out(state: ExecutionState, request: req.TimeOutActivity, moment: Moment
         decision = _plan(request.scheduled_event_id, failure, retry.at)
         decision.effects = draft.effects
         return decision
+    if retry.state == "TIMEOUT":
+        failure = _no_time_left(activity, failure)
     attributes: dict[str, Any] = {"failure": failure, "retry_state": retry.state}
     _close_attempt(draft, activity, ev.ActivityTaskTimedOut, attributes)
     return draft.decision()
@@ -213,9 +217,7 @@ def _retry(activity: ActivityState, failure: Failure, moment: Moment) -> Retry:
         return Retry(None, "CANCEL_REQUESTED")
     policy = activity.scheduled.retry_policy or DEFAULT_POLICY
     expiration = deadline(activity, "SCHEDULE_TO_CLOSE")
-    planned = plan_retry(policy, failure, Trial(attempt=activity.attempt, now=moment.now, expiration=expiration))
-    state: RetryState = "TIMEOUT" if isinstance(failure.info, TimeoutFailure) else planned.state
-    return planned if planned.state != "NON_RETRYABLE_FAILURE" else Retry(None, state)
+    return plan_retry(policy, failure, Trial(attempt=activity.attempt, now=moment.now, expiration=expiration))
 
 
 def _plan(scheduled_event_id: int, failure: Failure, at: datetime) -> Decision:
@@ -240,6 +242,13 @@ def _timeout_failure(activity: ActivityState, kind: TimeoutType) -> Failure:
     )
     words = kind.lower().replace("_", "-")
     return Failure(message=f"activity {words} timeout", info=info, cause=activity.last_failure)
+
+
+def _no_time_left(activity: ActivityState, failure: Failure) -> Failure:
+    """As Temporal does it: an attempt ran too long and the next would pass the last deadline, so that one is named."""
+    whole = _timeout_failure(activity, "SCHEDULE_TO_CLOSE")
+    message = "not enough time to schedule the next retry before the activity schedule-to-close timeout"
+    return structs.replace(whole, message=message, cause=failure)
 
 
 def _push(activity: ActivityState, reason: str) -> PushCancel:
