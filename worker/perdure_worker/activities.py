@@ -39,6 +39,7 @@ from perdure_proto.tasks import (
 from perdure_worker import faults
 from perdure_worker.activity_context import OUT_OF_TIME, WORKER_SHUTDOWN, Attempt, AttemptParts
 from perdure_worker.eager import EagerTurns
+from perdure_worker.process_pool import ProcessPool
 from perdure_worker.rate import TokenBucket
 from perdure_worker.registry import RegisteredActivity, Registry
 from perdure_worker.slots import Slots
@@ -62,6 +63,7 @@ class ActivityParts(Struct, frozen=True, kw_only=True):
     slots: Slots
     eager: EagerTurns
     threads: ThreadPoolExecutor
+    processes: ProcessPool
     bucket: TokenBucket | None
 
 
@@ -152,7 +154,7 @@ class Activities:
         attempt = Attempt(task, activity, self._parts.attempts)
         self._running[task.token] = attempt
         try:
-            attempt.work = self._work(attempt, partial(activity.fn, *args, **kwargs))
+            attempt.work = self._work(attempt, self._call(attempt, args, kwargs))
         except Exception as error:  # noqa: BLE001 - an async function may be a wrapper that raises when it is called
             attempt.work = asyncio.get_running_loop().create_future()
             attempt.work.set_exception(error)
@@ -173,6 +175,12 @@ class Activities:
             return failure_of(ApplicationError(str(error.args[0]), type=Code.NOT_FOUND), self._converter)
         refusal = ApplicationError(str(error), type=Code.INVALID_ARGUMENT, non_retryable=True)
         return failure_of(refusal, self._converter)
+
+    def _call(self, attempt: Attempt, args: list[Any], kwargs: dict[str, Any]) -> Callable[[], Any]:
+        activity = attempt.activity
+        if activity.definition.executor == "process":
+            return partial(self._parts.processes.run, activity, attempt, args, kwargs)
+        return partial(activity.fn, *args, **kwargs)
 
     def _work(self, attempt: Attempt, call: Callable[[], Any]) -> asyncio.Future[Any]:
         context = contextvars.copy_context()

@@ -1,8 +1,8 @@
 """One attempt of an activity: what its code can ask for, and how it is asked to stop.
 
 `heartbeat` and `is_cancelled` may be called from any thread; all else belongs to the worker's loop. An attempt is
-cancelled at once: a coroutine by a cancellation of its task, a thread by a flag that it meets at its next heartbeat,
-for threads cannot be interrupted safely. The first reason stays.
+cancelled at once: a coroutine by a cancellation of its task, a process by its death, a thread by a flag that it meets
+at its next heartbeat, for threads cannot be interrupted safely. The first reason stays.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from perdure_proto.tasks import ActivityHeartbeat, ActivityTask, CompletionResul
 from perdure_worker.activity_info import details_of, info_of
 from perdure_worker.completions import Completions
 from perdure_worker.heartbeats import Heartbeats, Timers, interval_of
+from perdure_worker.process_pool import Stop
 from perdure_worker.registry import RegisteredActivity
 
 OUT_OF_TIME: Final = "TIMED_OUT"
@@ -61,7 +62,7 @@ class Attempt:
         self._parts = parts
         self._info: Info | None = None
         self._heartbeats: Heartbeats[Encoded] | None = None
-        self._stopped = threading.Event()
+        self.stop = Stop()
         self._loop_thread = threading.get_ident()
 
     # ---- asked by the activity's code --------------------------------------------------------------------------
@@ -80,12 +81,12 @@ class Attempt:
             self._beat(encoded)
             return
         self._parts.call_soon_threadsafe(self._beat, encoded)
-        if self._stopped.is_set():
+        if self.stop.is_set():
             raise asyncio.CancelledError(self.reason)
 
     def is_cancelled(self) -> bool:
         """Whether it was asked to stop."""
-        return self._stopped.is_set()
+        return self.stop.is_set()
 
     def cancellation_details(self) -> ActivityCancellationDetails | None:
         """Why it was asked to stop; None when it was not."""
@@ -98,7 +99,7 @@ class Attempt:
         if self.reason is not None:
             return
         self.reason = reason
-        self._stopped.set()
+        self.stop.set()
         if self.activity.definition.is_async and self.work is not None:
             self.work.cancel()
 
@@ -137,7 +138,7 @@ class LocalAttempt:
     """An attempt of a local activity; the `ActivityRuntime` of its code. Its heartbeats go nowhere."""
 
     def __init__(self, describe: Callable[[], Info]) -> None:
-        self.cancelled = threading.Event()
+        self.stop = Stop()
         self._describe = describe
 
     def info(self) -> Info:
@@ -146,13 +147,13 @@ class LocalAttempt:
 
     def heartbeat(self, details: tuple[object, ...]) -> None:  # noqa: ARG002 - nothing is sent
         """Nobody waits for it; a thread learns here that it was asked to stop."""
-        if self.cancelled.is_set():
+        if self.stop.is_set():
             raise asyncio.CancelledError("CANCEL_REQUESTED")
 
     def is_cancelled(self) -> bool:
         """Whether it was asked to stop."""
-        return self.cancelled.is_set()
+        return self.stop.is_set()
 
     def cancellation_details(self) -> ActivityCancellationDetails | None:
         """Why it was asked to stop; None when it was not."""
-        return details_of("CANCEL_REQUESTED") if self.cancelled.is_set() else None
+        return details_of("CANCEL_REQUESTED") if self.stop.is_set() else None

@@ -29,6 +29,7 @@ from perdure_worker.options import WorkerOptions
 from perdure_worker.outcome import InstanceOptions
 from perdure_worker.past import Past
 from perdure_worker.poller import Poller
+from perdure_worker.process_pool import ProcessPool
 from perdure_worker.rate import TokenBucket
 from perdure_worker.registry import Registry
 from perdure_worker.responder import Responder
@@ -70,6 +71,7 @@ class Assembly:
         self._poller = Poller(self._session, self._exchange, self._slots, queue_path=path, take=take)
         self._completions = Completions(self._responder)
         self._threads = ThreadPoolExecutor(thread_count(options), thread_name_prefix="perdure-activity")
+        self._processes = ProcessPool(around.converter)
         self._watchdog = Watchdog()
         self._cache = Cache(options.max_cached_workflows)
         self._activities = Activities(self._activity_parts())
@@ -100,6 +102,7 @@ class Assembly:
         self._activities.cancel_all()
         self._cache.clear()
         self._watchdog.stop()
+        self._processes.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     # ---- steps -------------------------------------------------------------------------------------------------
@@ -150,6 +153,7 @@ class Assembly:
             slots=self._slots,
             eager=EagerTurns(self._cache, self._slots),
             threads=self._threads,
+            processes=self._processes,
             bucket=None if rate is None else TokenBucket(per_second=rate, now=loop.time()),
         )
 
@@ -176,6 +180,7 @@ class Assembly:
             registry=around.registry,
             converter=around.converter,
             threads=self._threads,
+            processes=self._processes,
             slots=asyncio.Semaphore(around.options.max_concurrent_local_activities),
             namespace=around.namespace,
             task_queue=around.options.task_queue,

@@ -27,6 +27,7 @@ from perdure_worker import faults
 from perdure_worker.activity_context import LocalAttempt
 from perdure_worker.activity_info import local_info_of
 from perdure_worker.outcome import LocalActivity, LocalActivityResult
+from perdure_worker.process_pool import ProcessPool
 from perdure_worker.registry import RegisteredActivity, Registry
 
 INTERVALS_TO_MAXIMUM: Final = 100
@@ -41,6 +42,7 @@ class LocalParts(Struct, frozen=True, kw_only=True):
     registry: Registry
     converter: DataConverter
     threads: ThreadPoolExecutor
+    processes: ProcessPool
     slots: asyncio.Semaphore
     namespace: str
     task_queue: str
@@ -120,6 +122,8 @@ class LocalAttempts:
             listed, kwargs = converter.decode_args(*given, activity.signature.parameters)
             args = (listed,)
         call = partial(activity.fn, *args, **kwargs)
+        if activity.definition.executor == "process":
+            call = partial(self._parts.processes.run, activity, attempt, args, kwargs)
         token = current_activity.set(attempt)
         try:
             if activity.definition.is_async:
@@ -127,7 +131,7 @@ class LocalAttempts:
             context = contextvars.copy_context()
             return await asyncio.get_running_loop().run_in_executor(self._parts.threads, context.run, call)
         except asyncio.CancelledError:
-            attempt.cancelled.set()
+            attempt.stop.set()
             raise
         finally:
             current_activity.reset(token)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from perdure._definition import Activity, ActivityDefinition, Definition, Workflow, WorkflowDefinition
 from perdure._signature import Signature
-from perdure.exceptions import NondeterminismError, NotSupportedError
+from perdure.exceptions import NondeterminismError
 from perdure_worker.guard import find_wall_clock_calls
 
 BUILD_ID_LENGTH: Final = 16
@@ -31,6 +32,8 @@ class RegisteredActivity(NamedTuple):
     definition: ActivityDefinition
     fn: Callable[..., Any]
     signature: Signature
+    pickled: bytes = b""
+    """The activity as it goes into a process, where it is to run in one."""
 
 
 class Named(Generic[D]):
@@ -108,13 +111,29 @@ def as_activity(given: object) -> Activity[..., Any]:
     definition = given.definition
     if definition.is_method and given.instance is None:
         raise RegistrationError(f"activity {given.name!r} is a method: register it on an instance, as in Bank().charge")
-    if definition.executor == "process":
-        raise NotSupportedError(f'activity {given.name!r}: executor="process" is not supported yet; use a thread')
     return given
 
 
 def registered(activity: Activity[..., Any]) -> RegisteredActivity:
-    return RegisteredActivity(activity.definition, activity.fn, activity.definition.resolve())
+    definition = activity.definition
+    in_process = definition.executor == "process"
+    pickled = pickled_activity(activity) if in_process else b""
+    return RegisteredActivity(definition, activity.fn, definition.resolve(), pickled)
+
+
+def pickled_activity(activity: Activity[..., Any]) -> bytes:
+    """An activity on its way into a process, where it is found by its name."""
+    if "<locals>" in activity.definition.fn.__qualname__:
+        raise RegistrationError(
+            f'activity {activity.name!r} has executor="process", so it must stand at the top of a module or in a'
+            f" class there, where the process finds it: {place(activity.definition)}"
+        )
+    try:
+        return pickle.dumps(activity)
+    except Exception as error:
+        raise RegistrationError(
+            f'activity {activity.name!r} has executor="process", but what it is bound to cannot be pickled: {error}'
+        ) from error
 
 
 def place(definition: Definition) -> str:

@@ -2,4 +2,5 @@
 
 from perdure.cli import main
 
-main()
+if __name__ == "__main__":  # a process of the worker for activities imports it under another name
+    main()

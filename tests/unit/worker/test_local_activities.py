@@ -16,6 +16,7 @@ from perdure_proto.failures import ApplicationFailure, CanceledFailure, Failure,
 from perdure_proto.options import RetryPolicy
 from perdure_worker.local_activities import LocalActivities, LocalParts, delay_before_next
 from perdure_worker.outcome import LocalActivity, LocalActivityResult
+from perdure_worker.process_pool import ProcessPool
 from perdure_worker.registry import Registry
 from tests.unit.worker.histories import first_events, turn
 
@@ -29,6 +30,7 @@ def start(act: Any, **fields: Any) -> tuple[asyncio.Task[Any], asyncio.Future[Lo
         registry=Registry([], [act]),
         converter=DataConverter(),
         threads=ThreadPoolExecutor(1),
+        processes=ProcessPool(DataConverter()),
         slots=asyncio.Semaphore(1),
         namespace="default",
         task_queue="default",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -20,6 +20,7 @@ from perdure_proto.options import RetryPolicy
 from perdure_proto.tasks import ActivityTaskCompletion, ActivityTaskFailure, CancelActivity, TaskReturned
 from perdure_worker.registry import RegistrationError
 from perdure_worker.worker import Worker
+from tests.programs.in_processes import Press
 from tests.unit.worker import wall_clock
 from tests.unit.worker.service import serve
 from tests.unit.worker.wired import activity_task, connected
@@ -106,14 +107,15 @@ async def test_option_that_is_not_valid_is_named(option: dict[str, Any], error: 
         await made(workflows=[hello], **option)
 
 
-async def test_process_executor_is_refused_clearly() -> None:
-    """What is not there yet says so at registration."""
+async def test_what_a_process_cannot_find_is_refused() -> None:
+    """An activity in a function, or one bound to what cannot be pickled, says so at registration."""
 
     @activity.defn(executor="process")
     def crunch() -> None: ...
 
-    with pytest.raises(NotSupportedError, match="process"):
-        await made(activities=[crunch])
+    for wrong, words in ((crunch, "top of a module"), (Press(cast(int, threading.Lock())).press, "cannot be pickled")):
+        with pytest.raises(RegistrationError, match=words):
+            await made(activities=[wrong])
 
 
 async def test_build_id_follows_the_source() -> None:
