@@ -48,6 +48,9 @@ class ActivityOptions(TypedDict, total=False):
     """Default: a number that no other activity of the run has."""
     cancellation_type: ActivityCancellationType
     """What cancelling the call waits for. Default `try_cancel`: nothing."""
+    local_retry_threshold: timedelta | None
+    """Of a local activity: the longest pause between two attempts that its worker makes itself; a longer one is a
+    durable timer. Default: the timeout of a workflow task."""
     summary: str | None
     """One line about this call, for people."""
     priority: Priority | None
@@ -163,7 +166,7 @@ def checked(options: Mapping[str, Any], allowed: type, owner: str) -> dict[str, 
     for name in found.keys() - allowed.__annotations__.keys():
         raise TypeError(f"{owner} has no option {name!r}; there are {', '.join(allowed.__annotations__)}")
     for name, value in found.items():
-        if name.endswith("_timeout") and value is not None:
+        if name.endswith(("_timeout", "_threshold")) and value is not None:
             _check_duration(name, value)
         elif name in _WAITS and value is not None:
             _check_wait(name, value)

@@ -44,6 +44,7 @@ class ActivityRequest(Struct, frozen=True, kw_only=True):
     heartbeat_timeout: timedelta | None = None
     retry_policy: RetryPolicy | None = None
     cancellation_type: CancellationType = "try_cancel"
+    local_retry_threshold: timedelta | None = None
     summary: str | None = None
     priority: Priority | None = None
     arg_types: Sequence[Any] | None = None

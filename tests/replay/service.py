@@ -231,11 +231,11 @@ class Service:
                 values = {name: getattr(command, name) for name in fields}
                 self.add(kind, workflow_task_completed_event_id=completed, **values)
 
-    def end_local(self, activity: str, value: object = None, failure: Failure | None = None) -> None:
+    def end_local(self, activity: str, value: object = None, failure: Failure | None = None, **more: Any) -> None:
         """A local activity ended: in the open turn, or between two."""
         result, encoding = CONVERTER.encode_value(value)
         outcome = self.instance.resolve(
-            LocalActivityResult(activity_id=activity, result=result, encoding=encoding, failure=failure)
+            LocalActivityResult(activity_id=activity, result=result, encoding=encoding, failure=failure, **more)
         )
         if self.outcome is None or outcome.commands or outcome.failure is not None:
             self.outcome = outcome

@@ -1,8 +1,10 @@
 """Local activities: told to the worker, recorded as markers, replayed from them."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from perdure import activity, workflow
@@ -175,3 +177,100 @@ def test_one_whose_end_is_awaited_says_how_it_ended() -> None:
     assert isinstance(commands[0], cmd.RecordMarker)
     assert "too slow" == service.result()
     service.check()
+
+
+@workflow.defn
+async def patient(kind: Any = "try_cancel", seconds: float = 3600.0) -> str:
+    """Asks a local activity that may back off, and something else beside it."""
+    options = rate.with_options(cancellation_type=kind, schedule_to_close_timeout=timedelta(minutes=10))
+    task = asyncio.ensure_future(options.local("EUR"))
+    try:
+        async with asyncio.timeout(seconds):
+            return str(await task)
+    except TimeoutError:
+        return "too slow"
+
+
+FAILED = Failure(message="again", info=ApplicationFailure(type="Busy"))
+
+
+def backed_off(service: Service, attempt: int, seconds: float) -> list[cmd.AnyCommand]:
+    """A turn in which the local activity ends with a long pause."""
+    task = service.task()
+    service.outcome = service.instance.activate(task)
+    service.end_local("1", failure=FAILED, attempt=attempt, backoff=timedelta(seconds=seconds))
+    return service.finish(task)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_long_pause_is_a_durable_timer(cached: bool) -> None:
+    """The marker says which attempt failed and for how long it pauses; the next one has what time is left."""
+    service = Service(patient)
+    commands = backed_off(service, 3, 120)
+    assert ["StartTimer", "RecordMarker", "StartTimer"] == names(commands)
+    assert isinstance(commands[1], cmd.RecordMarker)
+    details = msgspec.json.decode(commands[1].details)
+    assert ("1", 3, "PT120S") == (details["activity_id"], details["attempt"], details["backoff"])
+    assert service.outcome is not None
+    assert 0 == service.outcome.local_pending
+    service.check()
+    if not cached:
+        service.evict()
+    service.fire_timer(2)
+    task = service.task()
+    service.outcome = service.instance.activate(task)
+    (again,) = service.outcome.local_activities
+    assert ("1", 4) == (again.activity_id, again.attempt)
+    assert again.schedule_to_close_timeout is not None
+    assert timedelta(minutes=8) >= again.schedule_to_close_timeout
+    service.end_local("1", 1.5, attempt=4)
+    assert ["RecordMarker", "CancelTimer", "CompleteWorkflowExecution"] == names(service.finish(task))
+    assert "1.5" == service.result()
+    service.check()
+
+
+def test_it_may_pause_again_and_again() -> None:
+    """Each pause is a marker and a timer of its own, and a replay runs nothing of it."""
+    service = Service(patient)
+    backed_off(service, 1, 60)
+    service.fire_timer(2)
+    assert ["RecordMarker", "StartTimer"] == names(backed_off(service, 2, 60))
+    service.fire_timer(3)
+    service.evict()
+    task = service.task()
+    service.outcome = service.instance.activate(task)
+    assert [3] == [one.attempt for one in service.outcome.local_activities]
+    service.end_local("1", 1.0, attempt=3)
+    service.finish(task)
+    service.check()
+
+
+@pytest.mark.parametrize("kind", ["try_cancel", "wait_cancellation_completed", "abandon"])
+def test_one_that_pauses_is_cancelled_at_once(kind: str) -> None:
+    """Nobody runs it, so nobody is waited for: its timer is cancelled."""
+    service = Service(patient, kind, 5.0)
+    backed_off(service, 1, 60)
+    service.fire_timer(1)
+    assert ["CancelTimer", "CompleteWorkflowExecution"] == names(service.turn())
+    assert "too slow" == service.result()
+    service.check()
+
+
+def test_the_marker_says_why_it_was_not_tried_again() -> None:
+    """The retry state of the error is that of the marker."""
+    service = Service(gives_up)
+    task = service.task()
+    service.outcome = service.instance.activate(task)
+    service.end_local("1", failure=FAILED, retry_state="TIMEOUT")
+    service.finish(task)
+    assert "TIMEOUT" == service.result()
+    service.check()
+
+
+@workflow.defn
+async def gives_up() -> str:
+    try:
+        await rate.local("EUR")
+    except ActivityError as error:
+        return str(error.retry_state)
+    return ""

@@ -7,21 +7,24 @@ are run.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from perdure._runtime import ActivityRequest
 from perdure.exceptions import ConversionError
 from perdure_proto import events as ev
 from perdure_proto.codec import encoder
-from perdure_proto.commands import ScheduleActivityTask
+from perdure_proto.commands import ScheduleActivityTask, StartTimer
 from perdure_proto.events import AnyEvent, MarkerRecorded
 from perdure_proto.failures import ActivityFailure, CanceledFailure, Failure, RetryState
 from perdure_worker.futures import Started
 from perdure_worker.outcome import LocalActivity, LocalActivityResult
 from perdure_worker.replay.machines.activity import ActivityMachine
 from perdure_worker.replay.machines.marker import LocalActivityDetails, LocalActivityMachine, local_activity_details
+from perdure_worker.replay.machines.timer import TimerMachine
 
 if TYPE_CHECKING:
     from perdure_worker.run import Run
@@ -34,11 +37,20 @@ MESSAGES: Final[dict[type, str]] = {
 Closing: TypeAlias = ev.ActivityTaskFailed | ev.ActivityTaskTimedOut | ev.ActivityTaskCanceled
 
 
+class Asked(NamedTuple):
+    """A local activity as it was asked for, and when in the workflow's time."""
+
+    activity: LocalActivity
+    at: datetime
+
+
 class ActivityCalls:
     """The activities that one run has started."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._asked: dict[str, Asked] = {}
+        """Local activities that have not ended, by activity id."""
         self._untold: dict[str, LocalActivity] = {}
         self._to_cancel: list[str] = []
         self._running: set[str] = set()
@@ -79,7 +91,7 @@ class ActivityCalls:
         number = self._run.execution.next_activity_id()
         activity_id = request.activity_id or number
         machine = self._run.execution.run_local_activity(activity_id, request.activity_type, future)
-        self._untold[activity_id] = LocalActivity(
+        asked = LocalActivity(
             activity_id=activity_id,
             activity_type=request.activity_type,
             args=request.args,
@@ -87,7 +99,10 @@ class ActivityCalls:
             start_to_close_timeout=request.start_to_close_timeout,
             schedule_to_close_timeout=request.schedule_to_close_timeout,
             retry_policy=request.retry_policy,
+            local_retry_threshold=request.local_retry_threshold,
         )
+        self._untold[activity_id] = asked
+        self._asked[activity_id] = Asked(asked, self._run.now)
         return machine
 
     def cancel_started(self, future: Started) -> bool:
@@ -98,10 +113,15 @@ class ActivityCalls:
         machine = future.machine
         if isinstance(machine, ActivityMachine):
             return self._run.execution.cancel_activity(machine, future.cancellation_type)
+        if isinstance(machine, TimerMachine):  # a local activity between two attempts: nobody is to be waited for
+            self._run.execution.cancel_timer(machine)
+            return True
         return self._cancel_local(machine, future)
 
     def _cancel_local(self, machine: LocalActivityMachine, future: Started) -> bool:
         settled, stop = self._run.execution.cancel_local_activity(machine, future.cancellation_type)
+        if settled:
+            self._asked.pop(machine.name, None)
         untold = settled and self._untold.pop(machine.name, None) is not None
         if stop and not untold:
             self._to_cancel.append(machine.name)
@@ -154,6 +174,8 @@ class ActivityCalls:
             attempt=result.attempt,
             result=result.result,
             encoding=result.encoding,
+            backoff=result.backoff,
+            retry_state=result.retry_state,
         )
         self._end_local(details, encoder.encode(details), result.failure)
         return True
@@ -162,9 +184,12 @@ class ActivityCalls:
         self._untold.pop(details.activity_id, None)
         future = self._run.execution.end_local_activity(details, Raw(raw), failure)
         assert isinstance(future, Started)
+        asked = self._asked.pop(details.activity_id)
         if future.done():
             return
-        if failure is None:
+        if details.backoff is not None:
+            self._back_off(future, asked, details)
+        elif failure is None:
             self._settle(future, details.result, details.encoding)
         elif isinstance(failure.info, CanceledFailure):
             future.end_cancelled()
@@ -173,9 +198,33 @@ class ActivityCalls:
                 scheduled_event_id=0,
                 activity_type=details.activity_type,
                 activity_id=details.activity_id,
-                retry_state=_retry_state(failure),
+                retry_state=_retry_state(details, failure),
             )
             self._raise(future, Failure(message="Local activity failed", info=info, cause=failure))
+
+    def _back_off(self, future: Started, asked: Asked, details: LocalActivityDetails) -> None:
+        """The pause before the next attempt is a durable timer: the worker forgets the activity meanwhile."""
+        assert details.backoff is not None
+        execution = self._run.execution
+        command = StartTimer(
+            timer_id=execution.next_timer_id(),
+            start_to_fire_timeout=details.backoff,
+            summary=f"before attempt {details.attempt + 1} of local activity {details.activity_type}",
+        )
+        future.machine = execution.start_timer(command, partial(self._begin_again, future, asked, details.attempt + 1))
+
+    def _begin_again(self, future: Started, asked: Asked, attempt: int) -> None:
+        """The pause is over. All attempts together have what is left of their time."""
+        if future.done():
+            return
+        activity = asked.activity
+        left = activity.schedule_to_close_timeout
+        if left is not None:
+            left = max(left - (self._run.now - asked.at), timedelta.resolution)
+        again = structs.replace(activity, attempt=attempt, schedule_to_close_timeout=left)
+        future.machine = self._run.execution.run_local_activity(activity.activity_id, activity.activity_type, future)
+        self._untold[activity.activity_id] = again
+        self._asked[activity.activity_id] = asked
 
     def _settle(self, future: Started, result: Raw, encoding: str) -> None:
         try:
@@ -210,6 +259,8 @@ class ActivityCalls:
         return len(self._running) + len(self._untold)
 
 
-def _retry_state(failure: Failure) -> RetryState:
-    """A local activity was tried as often as it may be, unless its failure says why not."""
+def _retry_state(details: LocalActivityDetails, failure: Failure) -> RetryState:
+    """As the marker says; one of old says only that it failed."""
+    if details.retry_state != "IN_PROGRESS":
+        return details.retry_state
     return "NON_RETRYABLE_FAILURE" if getattr(failure.info, "non_retryable", False) else "MAXIMUM_ATTEMPTS_REACHED"

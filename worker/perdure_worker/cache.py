@@ -41,7 +41,7 @@ class CachedRun:
 
     @property
     def in_use(self) -> bool:
-        return self.turn is not None or self.ahead > 0 or bool(self.local)
+        return self.turn is not None or self.ahead > 0 or bool(self.local) or self.instance.keeps_results
 
     def goes_on_with(self, task: WorkflowTask | QueryTask) -> bool:
         """Whether the task continues where this run stands."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdure_proto.errors import Code
-from perdure_proto.failures import ApplicationFailure, Failure, ServerFailure, TimeoutFailure
+from perdure_proto.failures import ApplicationFailure, Failure, ServerFailure, TimeoutFailure, TimeoutType
 
 
 def refused(message: str, code: str) -> Failure:
@@ -23,9 +23,9 @@ def worker_stopped() -> Failure:
     )
 
 
-def out_of_time() -> Failure:
-    """The attempt took longer than it may."""
-    return Failure(message="the attempt took too long", info=TimeoutFailure(timeout_type="START_TO_CLOSE"))
+def out_of_time(kind: TimeoutType = "START_TO_CLOSE") -> Failure:
+    """The attempt took longer than it may, or all of them together did."""
+    return Failure(message="the attempt took too long", info=TimeoutFailure(timeout_type=kind))
 
 
 def nobody_asked() -> Failure:

@@ -1,7 +1,8 @@
 """Runs local activities: in the workflow's own worker, retried here, told to the service only as the workflow's marker.
 
 One task runs all attempts of one of them. Arguments are the values that the workflow passed. What ends it is a
-`LocalActivityResult`: its value, or the failure of the last attempt.
+`LocalActivityResult`: its value, or the failure of the last attempt. A pause that is longer than a workflow task is not
+made here: the result says so, and the workflow's history keeps the timer.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from perdure._failures import failure_of
 from perdure._runtime import current_activity
 from perdure.activity import Info
 from perdure.converter import DataConverter
-from perdure_proto.failures import ApplicationFailure, CanceledFailure, Failure, ServerFailure
+from perdure_proto.failures import (
+    ApplicationFailure,
+    CanceledFailure,
+    Failure,
+    RetryState,
+    ServerFailure,
+    TimeoutFailure,
+)
 from perdure_proto.options import RetryPolicy
 from perdure_proto.tasks import WorkflowTask
 from perdure_worker import faults
@@ -69,10 +77,11 @@ class LocalAttempts:
         self._task = task
         self._activity = activity
         self._parts = parts
-        self._attempt = 0
+        self._attempt = activity.attempt - 1
         self._policy = activity.retry_policy or RetryPolicy()
         self._clock = asyncio.get_running_loop().time
         self._expires_at = self._clock() + seconds(activity.schedule_to_close_timeout)
+        self._longest_pause = seconds(activity.local_retry_threshold or task.task_timeout)
 
     async def run(self) -> LocalActivityResult:
         """Attempts until one succeeds or none is left."""
@@ -83,7 +92,10 @@ class LocalAttempts:
                 return result
             delay = delay_before_next(self._policy, self._attempt, result.failure)
             if delay is None or self._clock() + delay >= self._expires_at:
-                return result
+                state = retry_state_of(self._policy, self._attempt, result.failure)
+                return structs.replace(result, retry_state=state)
+            if delay > self._longest_pause:
+                return structs.replace(result, backoff=timedelta(seconds=delay))
             await asyncio.sleep(delay)
 
     def report(self, ended: Ended, running: asyncio.Task[LocalActivityResult]) -> None:
@@ -97,18 +109,23 @@ class LocalAttempts:
             ended(running.result())
 
     async def _try(self) -> LocalActivityResult:
-        limit = min(self._clock() + seconds(self._activity.start_to_close_timeout), self._expires_at)
-        deadline = asyncio.timeout_at(None if limit == float("inf") else limit)
+        """The time of an attempt begins when it has a slot, that of all of them together when the first one waits."""
+        last = asyncio.timeout_at(None if self._expires_at == float("inf") else self._expires_at)
+        limit = self._activity.start_to_close_timeout
+        own = asyncio.timeout(None if limit is None else limit.total_seconds())
         try:
-            async with self._parts.slots, deadline:
+            async with last, self._parts.slots, own:
                 activity = self._parts.registry.activity(self._activity.activity_type)
                 value = await self._call(activity)
             raw, encoding = self._parts.converter.encode_value(value, activity.signature.result)
         except LookupError as error:
             return self._failed(faults.refused(str(error.args[0]), "NOT_FOUND"))
         except Exception as error:  # noqa: BLE001 - whatever user code raises is the attempt's failure
-            overdue = isinstance(error, TimeoutError) and deadline.expired()
-            return self._failed(faults.out_of_time() if overdue else failure_of(error, self._parts.converter))
+            if isinstance(error, TimeoutError) and last.expired():
+                return self._failed(faults.out_of_time("SCHEDULE_TO_CLOSE"))
+            if isinstance(error, TimeoutError) and own.expired():
+                return self._failed(faults.out_of_time())
+            return self._failed(failure_of(error, self._parts.converter))
         return LocalActivityResult(
             activity_id=self._activity.activity_id, attempt=self._attempt, result=raw, encoding=encoding
         )
@@ -156,16 +173,36 @@ def delay_before_next(policy: RetryPolicy, attempt: int, failure: Failure) -> fl
     >>> delay_before_next(RetryPolicy(), 3, faults.out_of_time())
     4.0
     """
-    if policy.maximum_attempts and attempt >= policy.maximum_attempts:
+    if not is_retryable(policy, failure) or (policy.maximum_attempts and attempt >= policy.maximum_attempts):
         return None
     info = failure.info
-    if isinstance(info, ApplicationFailure):
-        if info.non_retryable or info.type in policy.non_retryable_error_types:
-            return None
-        if info.next_retry_delay is not None:
-            return max(info.next_retry_delay.total_seconds(), 0.0)
-    if isinstance(info, CanceledFailure) or (isinstance(info, ServerFailure) and info.non_retryable):
-        return None
+    if isinstance(info, ApplicationFailure) and info.next_retry_delay is not None:
+        return max(info.next_retry_delay.total_seconds(), 0.0)
     first = policy.initial_interval.total_seconds()
     longest = seconds(policy.maximum_interval) if policy.maximum_interval else first * INTERVALS_TO_MAXIMUM
     return float(min(first * policy.backoff_coefficient ** min(attempt - 1, 1000), longest))
+
+
+def retry_state_of(policy: RetryPolicy, attempt: int, failure: Failure) -> RetryState:
+    """Why there is no next attempt; `TIMEOUT`: it would come too late.
+
+    >>> retry_state_of(RetryPolicy(maximum_attempts=2), 2, faults.out_of_time())
+    'MAXIMUM_ATTEMPTS_REACHED'
+    """
+    if not is_retryable(policy, failure):
+        return "NON_RETRYABLE_FAILURE"
+    reached = policy.maximum_attempts and attempt >= policy.maximum_attempts
+    return "MAXIMUM_ATTEMPTS_REACHED" if reached else "TIMEOUT"
+
+
+def is_retryable(policy: RetryPolicy, failure: Failure) -> bool:
+    """Whether the failure, by itself, lets another attempt be made."""
+    match failure.info:
+        case ApplicationFailure() as info:
+            return not (info.non_retryable or info.type in policy.non_retryable_error_types)
+        case ServerFailure() as info:
+            return not info.non_retryable
+        case TimeoutFailure() as info:
+            return info.timeout_type == "START_TO_CLOSE"
+        case info:
+            return not isinstance(info, CanceledFailure)

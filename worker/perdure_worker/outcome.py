@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from perdure_proto.commands import AnyCommand, ScheduleActivityTask
 from perdure_proto.events import WorkflowTaskFailedCause
-from perdure_proto.failures import Failure
+from perdure_proto.failures import Failure, RetryState
 from perdure_proto.options import RetryPolicy
 from perdure_proto.payload import NULL
 
@@ -32,16 +32,25 @@ class LocalActivity(Struct, frozen=True, kw_only=True):
     start_to_close_timeout: timedelta | None = None
     schedule_to_close_timeout: timedelta | None = None
     retry_policy: RetryPolicy | None = None
+    local_retry_threshold: timedelta | None = None
+    """The longest pause between two attempts that the worker makes itself; None: the timeout of a workflow task."""
+    attempt: int = 1
+    """The first attempt to make: above 1 after a durable pause."""
 
 
 class LocalActivityResult(Struct, frozen=True, kw_only=True):
-    """How a local activity ended: a value, or the failure of its last attempt (`CanceledFailure` if cancelled)."""
+    """How a local activity ended: a value, or the failure of its last attempt (`CanceledFailure` if cancelled).
+
+    With `backoff` it has not: there is to be another attempt after that time, which is too long to wait here.
+    """
 
     activity_id: str
     attempt: int = 1
     result: Raw = NULL
     encoding: str = ""
     failure: Failure | None = None
+    backoff: timedelta | None = None
+    retry_state: RetryState = "IN_PROGRESS"
 
 
 class Outcome(Struct, kw_only=True):

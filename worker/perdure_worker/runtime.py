@@ -104,6 +104,11 @@ class WorkflowInstance:
         return self._outcome(lambda: self._read(events, []))
 
     @property
+    def keeps_results(self) -> bool:
+        """Whether local activities ended since the last task, of which nobody else knows."""
+        return bool(self._early)
+
+    @property
     def closed(self) -> bool:
         """Whether a command has closed the run."""
         return self._run.execution.closed

@@ -202,7 +202,7 @@ class WorkflowTasks:
     def _complete(self, run: CachedRun, task: WorkflowTask, outcome: Outcome, *, force_new_task: bool) -> None:
         run.end_turn()
         run.awaits = None if force_new_task else sole_activity(outcome.commands)
-        if outcome.closed or not self._cache.keeps:
+        if outcome.closed or not (self._cache.keeps or force_new_task):  # what runs here is awaited here
             self._cache.discard(run.run_id)
         completion = WorkflowTaskCompletion(
             token=task.token,

@@ -11,6 +11,7 @@ class Instance:
     """What the cache sees of a workflow in memory."""
 
     closed = 0
+    keeps_results = False
 
     def close(self) -> None:
         self.closed += 1

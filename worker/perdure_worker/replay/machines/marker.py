@@ -1,12 +1,14 @@
 """Markers: patches, and local activities, whose only trace in history is the marker that holds their result.
 
 A local activity has no event until it ends: cancelled before that, it leaves none, since the code that cancels it
-does so again on replay. With `wait_cancel` it ends by itself and its marker says how.
+does so again on replay. With `wait_cancel` it ends by itself and its marker says how. One that is to be tried again
+after a long pause ends with a marker that says so, and begins anew when the timer of that pause fires.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import ClassVar, Final, Literal
 
@@ -14,6 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from perdure_proto.events import MarkerRecorded
+from perdure_proto.failures import RetryState
 from perdure_proto.options import CancellationType
 from perdure_proto.payload import NULL
 from perdure_worker.replay.machines.table import Machine
@@ -89,13 +92,19 @@ class PatchDetails(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
 
 
 class LocalActivityDetails(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """`details` of a local activity's marker; `encoding` is that of `result`."""
+    """`details` of a local activity's marker; `encoding` is that of `result`.
+
+    With `backoff` this is not its end: a durable timer runs so long, then it goes on with the attempt after `attempt`.
+    """
 
     activity_id: str
     activity_type: str
     attempt: int = 1
     result: Raw = NULL
     encoding: str = ""
+    backoff: timedelta | None = None
+    retry_state: RetryState = "IN_PROGRESS"
+    """Why it was not tried again, where it failed; `IN_PROGRESS` in markers of old."""
 
 
 _patch_details = msgspec.json.Decoder(PatchDetails)
