@@ -28,6 +28,7 @@ class WorkerInfo(WorkerMessage, frozen=True, kw_only=True):
 
     `held` are the tokens of the tasks that it is working on, so that a new owner knows what runs where.
     `dynamic_workflows` and `dynamic_activities` mean that it takes types it has no name for.
+    `max_task_queue_activities_per_second`, where it is above 0, is from now on the rate of the queue.
     """
 
     identity: str
@@ -39,6 +40,7 @@ class WorkerInfo(WorkerMessage, frozen=True, kw_only=True):
     dynamic_workflows: bool = False
     dynamic_activities: bool = False
     held: tuple[str, ...] = ()
+    max_task_queue_activities_per_second: float = 0.0
 
 
 class PollRequest(WorkerMessage, frozen=True, kw_only=True):

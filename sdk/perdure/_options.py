@@ -172,6 +172,8 @@ def checked(options: Mapping[str, Any], allowed: type, owner: str) -> dict[str, 
             _check_wait(name, value)
     if allowed is ChildOptions:
         _check_choices(found)
+    if (priority := found.get("priority")) is not None:
+        _check_priority(priority)
     if "retry_policy" in found:
         found["retry_policy"] = retry_policy_of(found["retry_policy"])
     return found
@@ -195,6 +197,17 @@ def _check_wait(name: str, value: object) -> None:
         raise TypeError(f"{name} is a timedelta, such as timedelta(minutes=10), not {value!r}")
     if value < timedelta(0):
         raise ValueError(f"{name} must not be negative, as {value} is")
+
+
+def _check_priority(given: object) -> None:
+    if not isinstance(given, Priority):
+        raise TypeError(f"priority is a Priority, such as Priority(priority_key=1), not {given!r}")
+    try:
+        refusal = given.refusal()
+    except (TypeError, AttributeError):
+        raise TypeError(f"a priority has an int, a str and a number: {given!r}") from None
+    if refusal:
+        raise ValueError(f"priority: {refusal}")
 
 
 def _check_duration(name: str, value: object) -> None:

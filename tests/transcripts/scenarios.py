@@ -11,7 +11,7 @@ from msgspec import Raw
 from perdure_proto import commands as c
 from perdure_proto import events as ev
 from perdure_proto.failures import ApplicationFailure, Failure
-from perdure_proto.options import RetryPolicy
+from perdure_proto.options import Priority, RetryPolicy
 from perdure_proto.tasks import UpdateDelivery
 from perdure_server.config import Limits
 from perdure_server.history import requests as req
@@ -431,6 +431,7 @@ BAD: dict[str, c.AnyCommand] = {
     "no name": c.ScheduleActivityTask(activity_id="2", activity_type=""),
     "no time": pay("2", start_to_close_timeout=timedelta(0)),
     "timer running": c.StartTimer(timer_id="t", start_to_fire_timeout=SECOND),
+    "no such priority": pay("2", priority=Priority(priority_key=6)),
     "no such timer": c.CancelTimer(timer_id="none"),
     "no such update": c.AcceptUpdate(update_id="none"),
     "update not accepted": c.CompleteUpdate(update_id="none"),

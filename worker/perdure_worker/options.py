@@ -39,9 +39,10 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
         for name in ("workflow_tasks", "activities", "local_activities"):
             self._check_count(f"max_concurrent_{name}", least=1, most=CONCURRENT_MAX)
         self._check_count("max_cached_workflows", least=0, most=1_000_000)
-        rate = self.max_worker_activities_per_second
-        if rate is not None and not rate > 0:
-            raise ValueError(f"max_worker_activities_per_second must be positive, not {rate!r}")
+        for name in ("max_worker_activities_per_second", "max_task_queue_activities_per_second"):
+            rate: float | None = getattr(self, name)
+            if rate is not None and not 0 < rate < float("inf"):
+                raise ValueError(f"{name} must be positive, not {rate!r}")
         if not isinstance(self.graceful_shutdown_timeout, timedelta):
             raise TypeError("graceful_shutdown_timeout is a timedelta, such as timedelta(seconds=10)")
         self._check_supported()
@@ -54,11 +55,6 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
             raise ValueError(f"{name} must be between {least} and {most}, not {value}")
 
     def _check_supported(self) -> None:
-        if self.max_task_queue_activities_per_second is not None:
-            raise NotSupportedError(
-                "max_task_queue_activities_per_second is not supported yet; "
-                "max_worker_activities_per_second limits each worker"
-            )
         if self.interceptors:
             raise NotSupportedError("interceptors are not supported yet")
 

@@ -39,7 +39,8 @@ class Worker:
         max_concurrent_activities: activities that run at once; also the number of threads for those that are a `def`.
         max_concurrent_local_activities: local activities that run at once.
         max_cached_workflows: workflows that it keeps in memory between their tasks; 0 replays each from the start.
-        max_task_queue_activities_per_second: not supported yet.
+        max_task_queue_activities_per_second: how many activities the service hands out from the queue in a second, to
+            all its workers together; of several workers the last to come counts. Default: no limit.
         max_worker_activities_per_second: how many activities this worker starts in a second. Default: no limit.
         graceful_shutdown_timeout: how long running activities may go on after the worker is told to stop; then they
             are cancelled. Default: not at all.
@@ -200,6 +201,7 @@ class Worker:
             activity_types=tuple(activities.by_name),
             dynamic_workflows=workflows.dynamic is not None,
             dynamic_activities=activities.dynamic is not None,
+            max_task_queue_activities_per_second=self._options.max_task_queue_activities_per_second or 0.0,
         )
 
 

@@ -146,6 +146,12 @@ _ROWS = (
         default=1_000,
     ),
     Setting(
+        name="max_task_queue_activities_per_second",
+        help="Activities that the service hands out from the queue in a second, to all its workers.",
+        roles=_WORKER,
+        type=click.FLOAT,
+    ),
+    Setting(
         name="max_worker_activities_per_second",
         help="Activities that one worker process starts in a second; no limit by default.",
         roles=_WORKER,

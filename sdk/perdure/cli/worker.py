@@ -22,6 +22,7 @@ WORKER_OPTIONS = (
     "max_concurrent_activities",
     "max_concurrent_local_activities",
     "max_cached_workflows",
+    "max_task_queue_activities_per_second",
     "max_worker_activities_per_second",
 )
 """Settings that `Worker` takes under the same name."""

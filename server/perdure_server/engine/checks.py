@@ -61,6 +61,9 @@ def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits)
     if wrong:
         raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
     _check_first_task(request, limits)
+    wrong = request.priority.refusal() if request.priority else None
+    if wrong:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"priority: {wrong}")
     check_payload("the memo", limits, encoder.encode(request.memo))
     check_payload("the search attributes", limits, encoder.encode(request.search_attributes))
 

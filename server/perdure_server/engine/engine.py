@@ -19,6 +19,7 @@ from perdure_proto import events as ev
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.failures import Failure, ServerFailure
 from perdure_proto.ids import uuid7
+from perdure_proto.options import Priority, merged_priority
 from perdure_proto.tasks import CancelActivity
 from perdure_server.config import EngineSettings, Limits
 from perdure_server.engine.batch import Batch
@@ -43,7 +44,7 @@ from perdure_server.history import requests as req
 from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.evolve import begin
 from perdure_server.history.outbox import farewell, outbox
-from perdure_server.matching.port import TaskRef
+from perdure_server.matching.port import PRIORITY_DEFAULT, TaskRef
 from perdure_server.matching.service import Matching
 from perdure_server.store.port import Parked, RunKey, Store
 
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_PRIORITY_DEFAULT = 3
+_PRIORITY_DEFAULT = Priority()
 
 
 class Engine:
@@ -217,7 +218,8 @@ class Engine:
         if place in execution.offered:
             return
         activity = execution.state.activities.get(scheduled_event_id)
-        priority = activity.scheduled.priority if activity is not None else execution.state.started.priority
+        own = activity.scheduled.priority if activity is not None else None
+        priority = merged_priority(own, execution.state.started.priority) or _PRIORITY_DEFAULT
         ref = TaskRef(
             kind="activity" if kind == "activity" else "workflow",
             namespace=execution.queue_namespace,
@@ -227,7 +229,9 @@ class Engine:
             scheduled_event_id=scheduled_event_id,
             attempt=activity.attempt if activity is not None else 1,
             type_name=type_name,
-            priority_key=(priority.priority_key if priority else 0) or _PRIORITY_DEFAULT,
+            priority_key=priority.priority_key or PRIORITY_DEFAULT,
+            fairness_key=priority.fairness_key,
+            fairness_weight=priority.fairness_weight or 1.0,
             sticky_session="" if activity is not None else execution.sticky_session,
         )
         if self.matching.offer(ref):

@@ -17,6 +17,7 @@ from msgspec import Raw
 from perdure_proto import events as ev
 from perdure_proto.codec import encode_events, join_arrays
 from perdure_proto.errors import ServiceError
+from perdure_proto.options import merged_priority
 from perdure_proto.tasks import ActivityTask, AnyCompletion, AnyTask, CompletionResult, WorkflowTask
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.tokens import ActivityToken, QueryToken, WorkflowToken, is_activity, parse
@@ -332,7 +333,7 @@ def activity_task(execution: Execution, activity: ActivityState) -> ActivityTask
         heartbeat_details=activity.heartbeat_details,
         heartbeat_encoding=activity.heartbeat_encoding,
         retry_policy=scheduled.retry_policy,
-        priority=scheduled.priority,
+        priority=merged_priority(scheduled.priority, execution.state.started.priority),
         header=scheduled.header,
     )
 

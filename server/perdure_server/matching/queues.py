@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from perdure_server.matching.backlog import Backlog
 from perdure_server.matching.exchange import ACTIVITY, WORKFLOW
+from perdure_server.matching.rate import Rate
 from perdure_server.matching.takers import Takers
 
 REFILL_PAUSE_SECONDS = 1.0
@@ -28,6 +29,7 @@ class KindQueue:
         "namespace",
         "parked",
         "parked_unnamed",
+        "rate",
         "refill_at",
         "refilling",
         "refused",
@@ -43,6 +45,7 @@ class KindQueue:
         self.window = window
         self.backlog = Backlog()
         self.takers = Takers(slot)
+        self.rate: Rate | None = None
         self.sticky_size = 0
         self.parked = False
         self.parked_unnamed = False

@@ -2,7 +2,8 @@
 
 A workflow task with a sticky session goes to that session's lane as long as the session is there; what it has not
 taken when `sticky_schedule_to_start` is over, or when it falls silent, goes to the general queue. An exchange that
-is open and knows a type means that nothing of that type waits, so a new task either meets an exchange or queues up.
+is open and knows a type means that nothing of that type waits, so a new task either meets an exchange or queues up;
+but where the rate of a queue holds tasks back, they wait beside open exchanges until `release`.
 It must not know how answers are made.
 """
 
@@ -77,7 +78,8 @@ class Router:
         """Assign what waits, up to the free slots."""
         session = exchange.session
         for slot in (WORKFLOW, ACTIVITY):
-            room, kind = exchange.free[slot], session.kinds[slot]
+            kind = session.kinds[slot]
+            room = self._allowed(kind, exchange.free[slot])
             lane = session.sticky if slot == WORKFLOW else NO_LANE
             if not room or not (lane or kind.backlog.lanes):
                 continue
@@ -86,8 +88,25 @@ class Router:
             kind.sticky_size -= in_lane - len(lane)
             exchange.free[slot] -= len(entries)
             exchange.entries.extend(entries)
+            if kind.rate is not None:
+                kind.rate.spend(len(entries))
             if kind.parked or kind.parked_unnamed:
                 self.on_drained(kind)
+
+    def release(self, kind: KindQueue) -> None:
+        """A queue with a rate: what may leave by now goes to those who wait."""
+        for group in list(kind.takers.groups.values()):
+            while kind.backlog.lanes and (head := group.head()) is not None:
+                exchange = head[3]
+                before = len(exchange.entries)
+                self.pull(exchange)
+                if len(exchange.entries) == before:
+                    break
+                self._note_filled(exchange)
+
+    def _allowed(self, kind: KindQueue, room: int) -> int:
+        """How many of so many may leave now."""
+        return room if kind.rate is None or not room else min(room, kind.rate.available(self._clock()))
 
     def open(self, exchange: Exchange) -> None:
         """From now on tasks may be assigned to the exchange."""
@@ -176,14 +195,19 @@ class Router:
         if backlog.lanes and backlog.lane_of(ref.type_name) in backlog.lanes:
             return False
         exchange = kind.takers.find(ref.type_name)
-        if exchange is None:
+        if exchange is None or not self._allowed(kind, 1):
             return False
+        if kind.rate is not None:
+            kind.rate.spend(1)
         priority = priority_of(ref)
         self._assign(exchange, (priority, backlog.turns.now(priority), arrival, ref), slot)
         return True
 
     def _assign(self, exchange: Exchange, entry: Entry, slot: int) -> None:
         exchange.assign(entry, slot)
+        self._note_filled(exchange)
+
+    def _note_filled(self, exchange: Exchange) -> None:
         if not (exchange.filled or exchange.front):
             exchange.filled = True
             self.on_filled(exchange)

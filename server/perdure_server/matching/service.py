@@ -40,7 +40,7 @@ class Matching:
         self._limits = limits
         self._times = times
         self._queues = TaskQueues(settings.queue_window_max)
-        self._sessions = Sessions(source, self._queues, limits)
+        self._sessions = Sessions(source, self._queues, limits, times.clock)
         self._router = Router(
             self._queues, self._sessions.by_id, times.clock, settings.sticky_schedule_to_start.total_seconds()
         )
@@ -125,6 +125,8 @@ class Matching:
         self._deliveries.expire(now)
         for queue in self._queues.by_name.values():
             self._refills.look(queue.kinds)
+            if queue.kinds[ACTIVITY].rate is not None:
+                self._router.release(queue.kinds[ACTIVITY])
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY_SECONDS
             self._queues.forget_idle()

@@ -8,7 +8,7 @@ from datetime import timedelta
 from perdure_proto import commands as c
 from perdure_proto import tasks
 from perdure_proto.errors import Code
-from perdure_proto.options import RetryPolicy
+from perdure_proto.options import Priority, RetryPolicy
 from perdure_proto.service import TerminateWorkflowRequest
 from perdure_server.history import requests as req
 from perdure_server.history.invariants import same_state
@@ -223,6 +223,21 @@ async def test_tasks_over_the_window_are_parked_and_come_back(cluster: Cluster) 
     for _ in range(6):
         await worker.turn(c.CompleteWorkflowExecution())
     assert [] == await cluster.rows("select 1 from executions where status = 1")
+
+
+async def test_parked_tasks_come_back_by_priority(cluster: Cluster) -> None:
+    """What waits in the database keeps the priority of its workflow: the most urgent is paged back first."""
+    server = await cluster.server(queue_window_max=1)
+    for key in (3, 5, 4, 1, 2):
+        await server.start(f"order-{key}", priority=Priority(priority_key=key))
+    await server.settle()
+    worker = Worker(server)
+    served = []
+    for _ in range(5):
+        task = await worker.workflow_task()
+        served.append(task.workflow_id)
+        await worker.answer(task, c.CompleteWorkflowExecution())
+    assert ["order-3", "order-1", "order-2", "order-4", "order-5"] == served
 
 
 async def test_a_parked_task_of_a_closed_run_owes_nothing(cluster: Cluster) -> None:

@@ -97,7 +97,7 @@ async def test_clock_in_a_workflow_is_refused() -> None:
         ({"max_worker_activities_per_second": 0}, ValueError),
         ({"graceful_shutdown_timeout": 3}, TypeError),
         ({"task_queue": ""}, ValueError),
-        ({"max_task_queue_activities_per_second": 1.0}, NotSupportedError),
+        ({"max_task_queue_activities_per_second": -1.0}, ValueError),
         ({"interceptors": [object()]}, NotSupportedError),
     ],
 )

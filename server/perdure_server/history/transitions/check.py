@@ -69,6 +69,7 @@ def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
         return f"{overlay.limits.pending_activities_max} activities are pending, the most that a run may have"
     overlay.activity_ids.add(command.activity_id)
     wrong = command.retry_policy.refusal() if command.retry_policy else None
+    wrong = wrong or (command.priority.refusal() if command.priority else None)
     return wrong or _timeouts(command) or _size(overlay, command.input, command.kwargs)
 
 
