@@ -16,8 +16,9 @@ tokens: dict[str, bytes] = {}
 
 def leave() -> None:
     info = activity.info()
-    tokens[info.workflow_id] = info.task_token
-    signs.give(f"{info.workflow_id} {info.attempt}")
+    whose = info.workflow_id or info.activity_id
+    tokens[whose] = info.task_token
+    signs.give(f"{whose} {info.attempt}")
     activity.raise_complete_async()
 
 

@@ -40,5 +40,16 @@ async def inherits(asked: Priority | None) -> list[Priority | None]:
     return [info.priority, found]
 
 
-WORKFLOWS: list[workflow.Workflow[..., Any]] = [floods, inherits]
+@workflow.defn
+async def in_a_child() -> list[Priority | None]:
+    """What a child that names a key of its own has from its parent."""
+    return await inherits_here.with_options(priority=Priority(fairness_key="child"))()
+
+
+@workflow.defn
+async def inherits_here() -> list[Priority | None]:
+    return [workflow.info().priority, await own_priority()]
+
+
+WORKFLOWS: list[workflow.Workflow[..., Any]] = [floods, inherits, in_a_child, inherits_here]
 ACTIVITIES: list[object] = [note, own_priority]

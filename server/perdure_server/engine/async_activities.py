@@ -100,7 +100,7 @@ class AsyncActivities:
         execution: Execution | None = None
         if is_uuid(token.run_id) and self._engine.residents.has_shard(token.shard_id):
             execution = await self._engine.residents.find_run(token.shard_id, token.run_id)
-        if execution is None or execution.namespace != namespace or execution.key.shard_id != token.shard_id:
+        if execution is None or execution.queue_namespace != namespace or execution.key.shard_id != token.shard_id:
             raise ServiceError(Code.TASK_NOT_FOUND, f"the run of this task token is not in namespace {namespace!r}")
         activity = execution.state.activities.get(token.scheduled_event_id)
         if activity is None or not is_of(token, activity):

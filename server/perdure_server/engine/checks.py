@@ -8,6 +8,7 @@ import msgspec
 
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.options import Priority
 from perdure_proto.service import StartActivityRequest, StartWorkflowRequest
 from perdure_server.config import Limits
 from perdure_server.history.ticks import refusal
@@ -61,9 +62,7 @@ def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits)
     if wrong:
         raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
     _check_first_task(request, limits)
-    wrong = request.priority.refusal() if request.priority else None
-    if wrong:
-        raise ServiceError(Code.INVALID_ARGUMENT, f"priority: {wrong}")
+    _check_priority(request.priority)
     check_payload("the memo", limits, encoder.encode(request.memo))
     check_payload("the search attributes", limits, encoder.encode(request.search_attributes))
 
@@ -79,6 +78,13 @@ def check_activity_start(request: StartActivityRequest, limits: Limits) -> None:
     wrong = request.retry_policy.refusal() if request.retry_policy else None
     if wrong:
         raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
+    _check_priority(request.priority)
+
+
+def _check_priority(priority: Priority | None) -> None:
+    wrong = priority.refusal() if priority else None
+    if wrong:
+        raise ServiceError(Code.INVALID_ARGUMENT, f"priority: {wrong}")
 
 
 def _check_first_task(request: StartWorkflowRequest, limits: Limits) -> None:

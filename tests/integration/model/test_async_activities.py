@@ -124,6 +124,15 @@ async def test_the_deadlines_go_on(stack: Stack) -> None:
     assert "TimeoutError MAXIMUM_ATTEMPTS_REACHED" == result
 
 
+async def test_a_standalone_activity_leaves_too(stack: Stack) -> None:
+    """It has no workflow, but a token as any other."""
+    handle = await stack.client.start_activity(program.ask, "well?", id=stack.new_id(), task_queue=stack.task_queue)
+    activity = await by_token(stack, handle.id)
+    await activity.heartbeat()
+    await activity.complete("yes")
+    assert "yes" == await handle.result()
+
+
 async def test_a_local_activity_cannot_leave(stack: Stack) -> None:
     """It fails for good, and says what to do."""
     result = await stack.client.execute_workflow(program.leaves_out_of_place, task_queue=stack.task_queue)

@@ -86,6 +86,13 @@ async def test_an_activity_has_the_priority_of_its_workflow(stack: Stack) -> Non
         assert [given, expected] == found
 
 
+async def test_a_child_has_the_priority_of_its_parent(stack: Stack) -> None:
+    """Where it names no part of it itself; so have its activities."""
+    given = Priority(priority_key=2, fairness_key="tenant", fairness_weight=4.0)
+    found = await stack.client.execute_workflow(program.in_a_child, task_queue=stack.task_queue, priority=given)
+    assert [Priority(priority_key=2, fairness_key="child", fairness_weight=4.0)] * 2 == found
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 
 from perdure_proto import commands as c
 from perdure_proto import events as ev
+from perdure_proto.options import merged_priority
 from perdure_server.history import requests as req
 from perdure_server.history.decision import NOTHING, Decision, Deliver, Draft, Moment, TakeLeave
 from perdure_server.history.state import ChildState, ExecutionState
@@ -41,7 +42,7 @@ def initiate_child(draft: Draft, add: Add, command: c.StartChildWorkflowExecutio
         header=command.header,
         memo=command.memo,
         search_attributes=command.search_attributes,
-        priority=command.priority or started.priority,
+        priority=merged_priority(command.priority, started.priority),
         summary=command.summary,
         static_details=command.static_details,
     )

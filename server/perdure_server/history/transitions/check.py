@@ -113,6 +113,7 @@ def _child(overlay: Overlay, command: c.StartChildWorkflowExecution) -> str | No
         return f"{children_max} children are pending, the most that a run may have"
     wrong = command.retry_policy.refusal() if command.retry_policy else None
     wrong = wrong or (refusal(command.cron_schedule) if command.cron_schedule else None)
+    wrong = wrong or (command.priority.refusal() if command.priority else None)
     return (
         _names(
             overlay,
