@@ -22,14 +22,14 @@ class OnActivityRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, g
 
 
 class CompleteActivityRequest(OnActivityRequest, frozen=True, kw_only=True):
-    """`POST …/activities/complete`: the activity returned this."""
+    """`POST …/activity-tasks/complete`: the activity returned this."""
 
     result: Raw = NULL
     encoding: str = ""
 
 
 class FailActivityRequest(OnActivityRequest, frozen=True, kw_only=True):
-    """`POST …/activities/fail`: the attempt failed; the retry policy says what follows.
+    """`POST …/activity-tasks/fail`: the attempt failed; the retry policy says what follows.
 
     `heartbeat_details` (a JSON array), where given, are what the next attempt finds.
     """
@@ -40,20 +40,20 @@ class FailActivityRequest(OnActivityRequest, frozen=True, kw_only=True):
 
 
 class ReportActivityCancellationRequest(OnActivityRequest, frozen=True, kw_only=True):
-    """`POST …/activities/cancel`: the activity stopped because it was asked to. `details` is a JSON array."""
+    """`POST …/activity-tasks/cancel`: the activity stopped because it was asked to. `details` is a JSON array."""
 
     details: Raw = NULL
     encoding: str = ""
 
 
 class HeartbeatActivityRequest(OnActivityRequest, frozen=True, kw_only=True):
-    """`POST …/activities/heartbeat`: the attempt goes on. `details` is a JSON array for the next attempt."""
+    """`POST …/activity-tasks/heartbeat`: the attempt goes on. `details` is a JSON array for the next attempt."""
 
     details: Raw = NULL
     encoding: str = ""
 
 
 class HeartbeatActivityAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """`cancel_requested`: the activity is asked to stop; `…/activities/cancel` says that it has."""
+    """`cancel_requested`: the activity is asked to stop; `…/activity-tasks/cancel` says that it has."""
 
     cancel_requested: bool = False

@@ -116,19 +116,19 @@ class Service(ActivityRequests):
 
     async def complete_activity(self, request: CompleteActivityRequest) -> Acknowledged:
         """Completes an activity from elsewhere."""
-        return await self.connection.call("POST", f"{self.root}/activities/complete", request, Acknowledged)
+        return await self.connection.call("POST", f"{self.root}/activity-tasks/complete", request, Acknowledged)
 
     async def fail_activity(self, request: FailActivityRequest) -> Acknowledged:
         """Fails an attempt of an activity from elsewhere."""
-        return await self.connection.call("POST", f"{self.root}/activities/fail", request, Acknowledged)
+        return await self.connection.call("POST", f"{self.root}/activity-tasks/fail", request, Acknowledged)
 
     async def report_activity_cancellation(self, request: ReportActivityCancellationRequest) -> Acknowledged:
         """Says that an activity has stopped because it was asked to."""
-        return await self.connection.call("POST", f"{self.root}/activities/cancel", request, Acknowledged)
+        return await self.connection.call("POST", f"{self.root}/activity-tasks/cancel", request, Acknowledged)
 
     async def heartbeat_activity(self, request: HeartbeatActivityRequest) -> HeartbeatActivityAnswer:
         """Says that an attempt goes on."""
-        path = f"{self.root}/activities/heartbeat"
+        path = f"{self.root}/activity-tasks/heartbeat"
         return await self.connection.call("POST", path, request, HeartbeatActivityAnswer)
 
     async def list_workflows(self, query: str, *, limit: int, order_by: str, cursor: str) -> ListWorkflowsAnswer:

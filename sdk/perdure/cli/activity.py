@@ -1,4 +1,4 @@
-"""`perdure activity complete | fail | heartbeat | report-cancellation`: ends activities from elsewhere."""
+"""`perdure activity`, and its `complete | fail | heartbeat | report-cancellation`: ending one from elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 from msgspec import Raw
 from rich.text import Text
 
+from perdure.cli.activity_runs import COMMANDS
 from perdure.cli.exits import usage_error
 from perdure.cli.groups import Group
 from perdure.cli.inputs import json_option, read_details, read_json
@@ -25,9 +26,11 @@ _ADDRESS = ("task_token", "workflow_id", "run_id", "activity_id", "identity")
 
 activity: Group = Group(
     name="activity",
-    help="End activities from elsewhere.",
-    later=("cancel", "count", "describe", "execute", "list", "pause", "reset", "result", "start", "unpause"),
+    help="Run activities without a workflow; end activities from elsewhere.",
+    later=("pause", "reset", "unpause", "update-options"),
 )
+for _command in COMMANDS:
+    activity.add_command(_command)
 
 
 def to_activity(function: Decorated) -> Decorated:

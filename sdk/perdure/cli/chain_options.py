@@ -21,28 +21,45 @@ _RETRY_FIELDS: Final = {
 """Options, and the fields of a policy that they set."""
 
 
+_ATTEMPT_OPTIONS = (
+    click.option("--fairness-weight", type=click.FloatRange(0), help="The share of this fairness key."),
+    click.option("--fairness-key", default="", help="Tasks of different keys take turns."),
+    click.option("--priority-key", type=click.IntRange(1, 5), help="Which tasks go first: 1 to 5, 1 before 5."),
+    click.option("--static-details", default="", metavar="MARKDOWN", help="More about this execution."),
+    click.option("--retry-non-retryable", multiple=True, metavar="TYPE", help="An error type that ends the retries."),
+    click.option("--retry-maximum-attempts", type=click.IntRange(0), help="Runs at most; 0 is no limit."),
+    click.option("--retry-maximum-interval", type=DURATION, help="The longest wait between two runs."),
+    click.option("--retry-backoff-coefficient", type=click.FloatRange(1), help="How the wait grows from run to run."),
+    click.option("--retry-initial-interval", type=DURATION, help="The wait after the first failure."),
+    click.option(
+        "--retry",
+        "retry_policy",
+        type=click.Choice(list(NAMED_RETRY_POLICIES)),
+        help="Run again when it fails, by a named policy; the options below change it.",
+    ),
+)
+
+
+def attempt_options(function: Decorated) -> Decorated:
+    """`--retry…`, priority and details: of whatever is tried again."""
+    for decorate in _ATTEMPT_OPTIONS:
+        function = decorate(function)
+    return function
+
+
+def attempt_fields(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the request that these options give."""
+    return {
+        "retry_policy": _retry_policy(values),
+        "priority": _priority(values),
+        "static_details": values["static_details"],
+    }
+
+
 def chain_options(function: Decorated) -> Decorated:
     """`--cron`, `--start-delay`, `--retry…` and what else a run hands on to the next."""
     for decorate in (
-        click.option("--fairness-weight", type=click.FloatRange(0), help="The share of this fairness key."),
-        click.option("--fairness-key", default="", help="Tasks of different keys take turns."),
-        click.option("--priority-key", type=click.IntRange(1, 5), help="Which tasks go first: 1 to 5, 1 before 5."),
-        click.option("--static-details", default="", metavar="MARKDOWN", help="More about this execution."),
-        click.option(
-            "--retry-non-retryable", multiple=True, metavar="TYPE", help="An error type that ends the retries."
-        ),
-        click.option("--retry-maximum-attempts", type=click.IntRange(0), help="Runs at most; 0 is no limit."),
-        click.option("--retry-maximum-interval", type=DURATION, help="The longest wait between two runs."),
-        click.option(
-            "--retry-backoff-coefficient", type=click.FloatRange(1), help="How the wait grows from run to run."
-        ),
-        click.option("--retry-initial-interval", type=DURATION, help="The wait after the first failure."),
-        click.option(
-            "--retry",
-            "retry_policy",
-            type=click.Choice(list(NAMED_RETRY_POLICIES)),
-            help="Run again when it fails, by a named policy; the options below change it.",
-        ),
+        *_ATTEMPT_OPTIONS,
         click.option("--start-delay", type=DURATION, help="Wait before the first run; a signal or an update ends it."),
         click.option(
             "--cron",
@@ -61,9 +78,7 @@ def chain_fields(values: dict[str, Any]) -> dict[str, Any]:
     return {
         "cron_schedule": values["cron_schedule"],
         "start_delay": values["start_delay"],
-        "retry_policy": _retry_policy(values),
-        "priority": _priority(values),
-        "static_details": values["static_details"],
+        **attempt_fields(values),
     }
 
 

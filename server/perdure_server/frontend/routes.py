@@ -47,7 +47,7 @@ class Route(Struct, frozen=True, kw_only=True):
 NAMESPACE = "namespaces/{namespace}"
 WORKFLOW = f"{NAMESPACE}/workflows/{{workflow_id}}"
 ACTIVITY = f"{NAMESPACE}/activities/{{activity_id}}"
-ACTIVITIES = f"{NAMESPACE}/activities"
+ATTEMPTS = f"{NAMESPACE}/activity-tasks"
 QUEUE = f"{NAMESPACE}/task-queues/{{task_queue}}"
 
 ROUTES: tuple[Route, ...] = (
@@ -219,7 +219,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST",
-        path=f"{ACTIVITIES}/complete",
+        path=f"{ATTEMPTS}/complete",
         handler=handlers.complete_activity,
         summary="Complete an activity from elsewhere, by task token or by ids.",
         request=async_activities.CompleteActivityRequest,
@@ -227,7 +227,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST",
-        path=f"{ACTIVITIES}/fail",
+        path=f"{ATTEMPTS}/fail",
         handler=handlers.fail_activity,
         summary="Fail an attempt of an activity from elsewhere.",
         request=async_activities.FailActivityRequest,
@@ -235,7 +235,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST",
-        path=f"{ACTIVITIES}/cancel",
+        path=f"{ATTEMPTS}/cancel",
         handler=handlers.report_activity_cancellation,
         summary="Say that an activity stopped because it was asked to.",
         request=async_activities.ReportActivityCancellationRequest,
@@ -243,7 +243,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST",
-        path=f"{ACTIVITIES}/heartbeat",
+        path=f"{ATTEMPTS}/heartbeat",
         handler=handlers.heartbeat_activity,
         summary="Say that an attempt goes on, and hear whether it is to stop.",
         request=async_activities.HeartbeatActivityRequest,

@@ -32,7 +32,7 @@ async def until_all_have_left(dsn: str, count: int) -> None:
 
 
 async def complete_over_http(address: str, **body: str) -> int:
-    path = f"{address}/api/v1/namespaces/default/activities/complete"
+    path = f"{address}/api/v1/namespaces/default/activity-tasks/complete"
     headers = {"Content-Type": "application/json"}
     async with (
         aiohttp.ClientSession() as session,

@@ -9,7 +9,7 @@ from perdure_proto.service import Acknowledged
 from tests.unit.cli.conftest import Perdure
 from tests.unit.cli.fake_service import FakeService
 
-ROOT = "/api/v1/namespaces/default/activities"
+ROOT = "/api/v1/namespaces/default/activity-tasks"
 IDS = ("--workflow-id", "order-1", "--activity-id", "1")
 
 
