@@ -218,7 +218,7 @@ async def test_no_update_is_lost_to_continue_as_new(stack: Stack) -> None:
 
 
 async def test_an_update_outlives_its_worker(stack: Stack) -> None:
-    """One worker accepts it and stops; another replays the workflow and ends the handler. Nobody asks again."""
+    """One worker accepts it and stops; another replays the workflow and ends the handler."""
     queue = f"moving-{stack.new_id()}"
     parts: dict[str, Any] = {"workflows": [program.holds_on], "activities": [program.price]}
     handle = await stack.client.start_workflow(program.holds_on, task_queue=queue)
