@@ -140,6 +140,7 @@ class QueryWorkflowRequest(Message, frozen=True, kw_only=True):
     input: Raw = EMPTY_LIST
     kwargs: Raw = NULL
     encoding: str = ""
+    header: dict[str, Any] = {}
     timeout: timedelta = timedelta(seconds=10)
 
 

@@ -77,6 +77,7 @@ class QueryDelivery(WorkerMessage, frozen=True, kw_only=True):
     input: Raw = EMPTY_LIST
     kwargs: Raw = NULL
     encoding: str = ""
+    header: dict[str, Any] = {}
 
 
 class Task(Struct, frozen=True, kw_only=True, tag_field="task_type", tag=True, omit_defaults=True, gc=False):

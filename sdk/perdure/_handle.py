@@ -8,7 +8,18 @@ from enum import StrEnum
 from typing import Any, Final, Generic, Literal, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
 from uuid import uuid4
 
+from msgspec import structs
+
 from perdure import exceptions
+from perdure._client_interceptor import (
+    CancelWorkflowInput,
+    DescribeWorkflowInput,
+    FetchWorkflowHistoryEventsInput,
+    QueryWorkflowInput,
+    SignalWorkflowInput,
+    StartWorkflowUpdateInput,
+    TerminateWorkflowInput,
+)
 from perdure._failures import exception_of
 from perdure._history import History, WorkflowExecutionDescription, description_of
 from perdure._messages import Outgoing, Query, QueryCall, Signals, UpdateCall, outgoing
@@ -124,9 +135,22 @@ class WorkflowHandle(Signals, Generic[R_co]):
 
     async def describe(self) -> WorkflowExecutionDescription:
         """How the workflow stands: status, times, and every pending activity with attempt and last failure."""
+        if (outbound := self._service.outbound) is not None:
+            return await outbound.describe_workflow(DescribeWorkflowInput(self._id, self._run_id))
+        return await self._describe_now()
+
+    async def _describe_now(self) -> WorkflowExecutionDescription:
         return description_of(await self._service.describe(self._id, self._run_id or ""))
 
     async def _send_signal(self, call: Outgoing) -> None:
+        if (outbound := self._service.outbound) is not None:
+            given = SignalWorkflowInput(self._id, self._run_id, call.name, call.args, call.kwargs)
+            given.arg_types = call.parameters
+            await outbound.signal_workflow(given)
+        else:
+            await self._signal_now(call, {})
+
+    async def _signal_now(self, call: Outgoing, header: dict[str, Any]) -> None:
         positional, kwargs, encoding = self._service.converter.encode_args(call.args, call.kwargs, call.parameters)
         request = SignalWorkflowRequest(
             run_id=self._run_id or "",
@@ -135,6 +159,7 @@ class WorkflowHandle(Signals, Generic[R_co]):
             encoding=encoding,
             request_id=str(uuid4()),
             identity=self._service.identity,
+            header=header,
         )
         await self._service.signal(self._id, call.name, request)
 
@@ -151,9 +176,18 @@ class WorkflowHandle(Signals, Generic[R_co]):
         argument that does not fit.
         """
         call = outgoing(query, args, kwargs, QueryCall)
+        if (outbound := self._service.outbound) is None:
+            return await self._query_now(call, {})
+        given = QueryWorkflowInput(self._id, self._run_id, call.name, call.args, call.kwargs)
+        given.arg_types, given.ret_type = call.parameters, call.result_type
+        return await outbound.query_workflow(given)
+
+    async def _query_now(self, call: Outgoing, header: dict[str, Any]) -> Any:
         converter = self._service.converter
         positional, named, encoding = converter.encode_args(call.args, call.kwargs, call.parameters)
-        request = QueryWorkflowRequest(run_id=self._run_id or "", input=positional, kwargs=named, encoding=encoding)
+        request = QueryWorkflowRequest(
+            run_id=self._run_id or "", input=positional, kwargs=named, encoding=encoding, header=header
+        )
         try:
             answer = await self._service.query(self._id, call.name, request)
         except exceptions.RPCError as error:
@@ -213,7 +247,21 @@ class WorkflowHandle(Signals, Generic[R_co]):
         return await self._update(outgoing(update, args, {}, UpdateCall), id, wait_for_stage)
 
     async def _update(self, call: Outgoing, id: str | None, stage: WaitForStage) -> WorkflowUpdateHandle[Any]:
-        request = update_request(self._service, call, id, stage, run_id=self._run_id or "")
+        update_id = id or str(uuid4())
+        if (outbound := self._service.outbound) is None:
+            return await self._update_now(call, update_id, stage, {})
+        given = StartWorkflowUpdateInput(
+            self._id, self._run_id, update_id, call.name, call.args, wait_for_stage=stage, kwargs=call.kwargs
+        )
+        given.arg_types, given.ret_type = call.parameters, call.result_type
+        return await outbound.start_workflow_update(given)
+
+    async def _update_now(
+        self, call: Outgoing, update_id: str, stage: WaitForStage, header: dict[str, Any]
+    ) -> WorkflowUpdateHandle[Any]:
+        request = update_request(self._service, call, update_id, stage, run_id=self._run_id or "")
+        if header:
+            request = structs.replace(request, header=header)
         # An admitted update lives in memory: asking again with the same id brings it back where it was lost.
         while True:
             answer = await self._service.update(self._id, call.name, request)
@@ -240,6 +288,12 @@ class WorkflowHandle(Signals, Generic[R_co]):
 
     async def cancel(self, *, reason: str = "") -> None:
         """Asks the workflow to stop: its code may clean up first."""
+        if (outbound := self._service.outbound) is not None:
+            await outbound.cancel_workflow(CancelWorkflowInput(self._id, self._run_id, reason))
+        else:
+            await self._cancel_now(reason)
+
+    async def _cancel_now(self, reason: str) -> None:
         request = CancelWorkflowRequest(
             run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
         )
@@ -247,6 +301,12 @@ class WorkflowHandle(Signals, Generic[R_co]):
 
     async def terminate(self, *, reason: str = "") -> None:
         """Stops the workflow at once: its code does not run again."""
+        if (outbound := self._service.outbound) is not None:
+            await outbound.terminate_workflow(TerminateWorkflowInput(self._id, self._run_id, reason))
+        else:
+            await self._terminate_now(reason)
+
+    async def _terminate_now(self, reason: str) -> None:
         request = TerminateWorkflowRequest(run_id=self._run_id or "", reason=reason, identity=self._service.identity)
         await self._service.terminate(self._id, request)
 
@@ -259,6 +319,15 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``async for event in handle.events(follow=True): print(event.event_type)``
         """
+        if (outbound := self._service.outbound) is None:
+            events = self._events_now(follow=follow)
+        else:
+            given = FetchWorkflowHistoryEventsInput(self._id, self.result_run_id, wait_new_event=follow)
+            events = outbound.fetch_workflow_history_events(given)
+        async for event in events:
+            yield event
+
+    async def _events_now(self, *, follow: bool) -> AsyncIterator[AnyEvent]:
         run_id, after = self.result_run_id or "", 0
         while True:
             answer = await self._service.history(self._id, run_id, after, wait=LONG_POLL_SECONDS if follow else 0.0)

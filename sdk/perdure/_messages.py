@@ -320,6 +320,20 @@ class Outgoing:
         self.parameters = message.parameters() if message is not None else None
         self.result_type: Any = message.result_type() if message is not None else Any
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        parameters: Parameters | None,
+        result_type: Any = Any,
+    ) -> Outgoing:
+        """A message as interceptors pass it on."""
+        call = cls(name, tuple(args), kwargs, None)
+        call.parameters, call.result_type = parameters, result_type
+        return call
+
 
 def outgoing(
     given: object, args: tuple[object, ...], kwargs: Mapping[str, object], kind: type[MessageCall]

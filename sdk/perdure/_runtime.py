@@ -49,6 +49,7 @@ class ActivityRequest(Struct, frozen=True, kw_only=True):
     priority: Priority | None = None
     arg_types: Sequence[Any] | None = None
     """Annotated types of the positional parameters, in order (a `Parameters`); None when called by name."""
+    headers: Mapping[str, Any] | None = None
 
 
 class ChildWorkflowRequest(Struct, frozen=True, kw_only=True):
@@ -119,6 +120,7 @@ class ContinueAsNewRequest(Struct, frozen=True, kw_only=True):
     backoff_start_interval: timedelta | None = None
     arg_types: Sequence[Any] | None = None
     """Annotated types of the next run's positional parameters; None when it is this type, or was named."""
+    headers: Mapping[str, Any] | None = None
 
 
 class Handler(Struct, frozen=True, kw_only=True):

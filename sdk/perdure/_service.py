@@ -10,6 +10,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from perdure._activity_requests import ActivityRequests
+from perdure._client_interceptor import OutboundInterceptor
 from perdure._connection import Connection
 from perdure._query import LONG_POLL_SECONDS, query_of
 from perdure.converter import DataConverter
@@ -51,6 +52,8 @@ class Service(ActivityRequests):
         self.identity = identity
         self.converter = converter
         self.root: str = f"/api/v1/namespaces/{quote(namespace, safe='')}"
+        self.outbound: OutboundInterceptor | None = None
+        """What the calls of the client pass through; None when it has no interceptors."""
         self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def _path(self, workflow_id: str, *parts: str, **query: str | float) -> str:

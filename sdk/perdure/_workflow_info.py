@@ -48,6 +48,8 @@ class Info(Struct, frozen=True, kw_only=True):
     memo: Mapping[str, Any] = MappingProxyType({})
     search_attributes: Mapping[str, Any] = MappingProxyType({})
     priority: Priority = Priority()
+    headers: Mapping[str, Any] = MappingProxyType({})
+    """What interceptors of whoever started it have sent along."""
     history_length: int = 0
     history_size: int = 0
     continue_as_new_suggested: bool = False

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Literal, NoReturn, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from msgspec import Struct
@@ -74,6 +75,8 @@ class Info(Struct, frozen=True, kw_only=True):
     retry_policy: RetryPolicy | None = None
     priority: Priority | None = None
     is_local: bool = False
+    headers: Mapping[str, Any] = MappingProxyType({})
+    """What interceptors of the workflow have sent along."""
     task_token: bytes = b""
     """Names this attempt to the service: opaque, and all that `Client.get_async_activity_handle` needs. It is ASCII,
     so that it can be sent as text. Empty in a local activity."""

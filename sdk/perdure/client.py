@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
@@ -13,6 +13,21 @@ from uuid import uuid4
 
 from perdure._async_activity import AsyncActivityHandle, address_of
 from perdure._call import Call
+from perdure._client_interceptor import (
+    CancelWorkflowInput,
+    CountWorkflowsInput,
+    DescribeWorkflowInput,
+    FetchWorkflowHistoryEventsInput,
+    Interceptor,
+    ListWorkflowsInput,
+    OutboundInterceptor,
+    QueryWorkflowInput,
+    SignalWorkflowInput,
+    StartWorkflowInput,
+    StartWorkflowUpdateInput,
+    TerminateWorkflowInput,
+)
+from perdure._client_root import Calls, chain, start_options
 from perdure._connection import Connection, ConnectionOptions
 from perdure._definition import Workflow, refuse_dynamic
 from perdure._handle import (
@@ -50,11 +65,23 @@ __all__ = [
     "ActivityExecution",
     "ActivityExecutionDescription",
     "AsyncActivityHandle",
+    "CancelWorkflowInput",
     "Client",
+    "CountWorkflowsInput",
+    "DescribeWorkflowInput",
+    "FetchWorkflowHistoryEventsInput",
     "History",
+    "Interceptor",
+    "ListWorkflowsInput",
+    "OutboundInterceptor",
+    "QueryWorkflowInput",
+    "SignalWorkflowInput",
     "StandaloneActivityHandle",
     "StartActivityOptions",
     "StartOptions",
+    "StartWorkflowInput",
+    "StartWorkflowUpdateInput",
+    "TerminateWorkflowInput",
     "WaitForStage",
     "WithStartWorkflowOperation",
     "WorkflowExecution",
@@ -98,8 +125,12 @@ class Client(StandaloneActivities):
         ``client = await Client.connect("http://127.0.0.1:7233")``
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, interceptors: Sequence[Interceptor] = ()) -> None:
         self._service = service
+        self._interceptors = tuple(interceptors)
+        if interceptors:
+            calls = Calls(service, start=self._start_intercepted, list_all=self._list_all)
+            service.outbound = chain(interceptors, calls)
 
     @classmethod
     async def connect(
@@ -112,6 +143,7 @@ class Client(StandaloneActivities):
         data_converter: DataConverter | None = None,
         rpc_timeout: timedelta | float = 30.0,
         identity: str | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> Self:
         """Connects, and checks that the server is one that this client can talk to.
 
@@ -123,6 +155,8 @@ class Client(StandaloneActivities):
             data_converter: how values travel. Default: plain JSON.
             rpc_timeout: how long a request is tried, a timedelta or seconds. Default 30 s.
             identity: who this client is, in histories. Default: process id and host name.
+            interceptors: what every call passes through, the first one outermost. Those that are interceptors of
+                workers too take part in this client's workers. Default none.
 
         Raises `RPCError`: `UNAVAILABLE` when nothing answers, `PROTOCOL_VERSION` when the server is too old or too new.
 
@@ -138,7 +172,7 @@ class Client(StandaloneActivities):
             raise
         name = identity or f"{os.getpid()}@{socket.gethostname()}"
         converter = data_converter or DataConverter()
-        return cls(Service(connection, namespace, identity=name, converter=converter))
+        return cls(Service(connection, namespace, identity=name, converter=converter), interceptors=interceptors)
 
     @property
     def namespace(self) -> str:
@@ -154,6 +188,11 @@ class Client(StandaloneActivities):
     def data_converter(self) -> DataConverter:
         """How values travel."""
         return self._service.converter
+
+    @property
+    def interceptors(self) -> Sequence[Interceptor]:
+        """What its calls pass through, the first one outermost."""
+        return self._interceptors
 
     @property
     def service(self) -> Service:
@@ -210,6 +249,15 @@ class Client(StandaloneActivities):
         start = _start_of(workflow, args, result_type)
         given = checked(options, StartOptions, "start_workflow")
         workflow_id = given.pop("id", None) or str(uuid4())
+        if (outbound := self._service.outbound) is not None:
+            return await outbound.start_workflow(_start_input(start, workflow_id, given))
+        return await self._start_now(start, workflow_id, given)
+
+    async def _start_intercepted(self, input: StartWorkflowInput) -> WorkflowHandle[Any]:
+        start = _Start(input.workflow, tuple(input.args), dict(input.kwargs), input.arg_types, input.ret_type)
+        return await self._start_now(start, input.id, start_options(input))
+
+    async def _start_now(self, start: _Start, workflow_id: str, given: dict[str, Any]) -> WorkflowHandle[Any]:
         request = self._request(start, given)
         try:
             answer = await self._service.start(workflow_id, request)
@@ -282,6 +330,13 @@ class Client(StandaloneActivities):
         Example:
             ``async for found in client.list_workflows(limit=10): print(found.id, found.status)``
         """
+        given, outbound = ListWorkflowsInput(query, limit, order_by), self._service.outbound
+        found = self._list_all(given) if outbound is None else outbound.list_workflows(given)
+        async for execution in found:
+            yield execution
+
+    async def _list_all(self, given: ListWorkflowsInput) -> AsyncIterator[WorkflowExecution]:
+        query, limit, order_by = given.query, given.limit, given.order_by
         cursor, left = "", limit
         while left is None or left > 0:
             page = LIST_PAGE_MAX if left is None else min(left, LIST_PAGE_MAX)
@@ -295,6 +350,8 @@ class Client(StandaloneActivities):
 
     async def count_workflows(self, query: str = "") -> CountWorkflowsAnswer:
         """How many workflows a query finds: `.count`."""
+        if (outbound := self._service.outbound) is not None:
+            return await outbound.count_workflows(CountWorkflowsInput(query))
         return await self._service.count_workflows(query)
 
     @overload
@@ -467,6 +524,12 @@ class Client(StandaloneActivities):
             identity=self._service.identity,
             **fields,
         )
+
+
+def _start_input(start: _Start, workflow_id: str, options: dict[str, Any]) -> StartWorkflowInput:
+    given = StartWorkflowInput(start.workflow_type, start.args, workflow_id, start.kwargs, **options)
+    given.arg_types, given.ret_type = start.parameters, start.result_type
+    return given
 
 
 def _start_of(given: object, args: tuple[object, ...], result_type: Any) -> _Start:

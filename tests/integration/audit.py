@@ -8,15 +8,18 @@ from typing import Any
 
 from perdure.workflow import Workflow
 from perdure_proto import events as ev
+from perdure_worker import Interceptor
 from perdure_worker.replayer import Replayer
 from tests.invariants import check_database, read_histories
 
 
-async def audit(database_url: str, workflows: Sequence[Workflow[..., Any]]) -> int:
+async def audit(
+    database_url: str, workflows: Sequence[Workflow[..., Any]], interceptors: Sequence[Interceptor] = ()
+) -> int:
     """Check every history of a database, and give how many there are. Runs of other types are not replayed."""
     await check_database(database_url)
     histories = await read_histories(database_url)
-    replayer = Replayer(workflows)
+    replayer = Replayer(workflows, interceptors=interceptors)
     known = {one.name for one in workflows}
     accepted: Counter[tuple[str, str]] = Counter()
     for events in histories.values():

@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from perdure._failures import failure_of
 from perdure._runtime import CompleteAsyncError, current_activity
+from perdure._worker_interceptor import Interceptor
 from perdure.exceptions import ApplicationError, CancelledError, ConversionError
 from perdure_proto.errors import Code
 from perdure_proto.failures import Failure
@@ -38,6 +39,7 @@ from perdure_proto.tasks import (
 )
 from perdure_worker import faults
 from perdure_worker.activity_context import OUT_OF_TIME, WORKER_SHUTDOWN, Attempt, AttemptParts
+from perdure_worker.activity_interception import Chain
 from perdure_worker.eager import EagerTurns
 from perdure_worker.process_pool import ProcessPool
 from perdure_worker.rate import TokenBucket
@@ -65,6 +67,7 @@ class ActivityParts(Struct, frozen=True, kw_only=True):
     threads: ThreadPoolExecutor
     processes: ProcessPool
     bucket: TokenBucket | None
+    interceptors: Sequence[Interceptor] = ()
 
 
 class Activities:
@@ -154,7 +157,10 @@ class Activities:
         attempt = Attempt(task, activity, self._parts.attempts)
         self._running[task.token] = attempt
         try:
-            attempt.work = self._work(attempt, self._call(attempt, args, kwargs))
+            if self._parts.interceptors:
+                attempt.work = self._intercepted(attempt, partial(activity.fn, *args, **kwargs))
+            else:
+                attempt.work = self._work(attempt, self._call(attempt, args, kwargs))
         except Exception as error:  # noqa: BLE001 - an async function may be a wrapper that raises when it is called
             attempt.work = asyncio.get_running_loop().create_future()
             attempt.work.set_exception(error)
@@ -184,11 +190,29 @@ class Activities:
 
     def _work(self, attempt: Attempt, call: Callable[[], Any]) -> asyncio.Future[Any]:
         context = contextvars.copy_context()
-        context.run(current_activity.set, attempt)
+        context.run(current_activity.set, attempt.intercepted or attempt)
         loop = asyncio.get_running_loop()
         if attempt.activity.definition.is_async:
             return loop.create_task(call(), context=context)
         return loop.run_in_executor(self._parts.threads, context.run, in_thread, call)
+
+    def _intercepted(self, attempt: Attempt, call: partial[Any]) -> asyncio.Future[Any]:
+        chain = Chain(self._parts.interceptors, attempt, partial(self._unwrapped, attempt))
+        attempt.intercepted = chain.runtime
+        running = contained(chain.run(call, attempt.task.header))
+        return asyncio.get_running_loop().create_task(running, context=contextvars.copy_context())
+
+    async def _unwrapped(self, attempt: Attempt, call: partial[Any]) -> Any:  # noqa: ANN401 - as the activity does
+        """The call, in a process where it belongs there, and what it raises as interceptors expect it."""
+        if attempt.activity.definition.executor == "process":
+            return await self._unraised(attempt, self._call(attempt, list(call.args), call.keywords))
+        return await self._unraised(attempt, call)
+
+    async def _unraised(self, attempt: Attempt, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - as above
+        value = await self._work(attempt, call)
+        if isinstance(value, Raised):
+            raise value.error
+        return value
 
     def _on_end(self, attempt: Attempt, work: asyncio.Future[Any]) -> None:
         if attempt.task.token not in self._running:
@@ -263,6 +287,14 @@ def in_thread(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the ac
     try:
         return call()
     except BaseException as error:  # noqa: BLE001 - also SystemExit ends only the attempt
+        return Raised(error)
+
+
+async def contained(running: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as above
+    """A task must not raise what would end the worker's loop."""
+    try:
+        return await running
+    except (SystemExit, KeyboardInterrupt) as error:
         return Raised(error)
 
 

@@ -83,6 +83,7 @@ class ActivityCalls:
             retry_policy=request.retry_policy,
             priority=request.priority,
             summary=request.summary or "",
+            header=dict(request.headers) if request.headers else {},
         )
         return execution.schedule_activity(command, future)
 
@@ -100,6 +101,7 @@ class ActivityCalls:
             schedule_to_close_timeout=request.schedule_to_close_timeout,
             retry_policy=request.retry_policy,
             local_retry_threshold=request.local_retry_threshold,
+            headers=request.headers,
         )
         self._untold[activity_id] = asked
         self._asked[activity_id] = Asked(asked, self._run.now)

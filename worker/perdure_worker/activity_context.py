@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Raw, Struct
 
+from perdure._runtime import ActivityRuntime
 from perdure.activity import ActivityCancellationDetails, Info
 from perdure.converter import DataConverter
 from perdure_proto.errors import Code
@@ -55,6 +56,8 @@ class Attempt:
         self.activity = activity
         self.work: asyncio.Future[object] | None = None
         """What runs: a task of the loop, or a call in a thread."""
+        self.intercepted: ActivityRuntime | None = None
+        """The runtime as its code sees it, where interceptors stand in between."""
         self.began = time.monotonic()
         self.deadline: asyncio.TimerHandle | None = None
         self.reason: str | None = None
@@ -139,6 +142,7 @@ class LocalAttempt:
 
     def __init__(self, describe: Callable[[], Info]) -> None:
         self.stop = Stop()
+        self.intercepted: ActivityRuntime | None = None
         self._describe = describe
 
     def info(self) -> Info:

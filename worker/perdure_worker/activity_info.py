@@ -47,6 +47,7 @@ def info_of(task: ActivityTask, converter: DataConverter, *, namespace: str, tas
         heartbeat_timeout=task.heartbeat_timeout,
         retry_policy=task.retry_policy,
         priority=task.priority,
+        headers=task.header,
         task_token=task.token.encode(),
     )
 
@@ -72,4 +73,5 @@ def local_info_of(
         schedule_to_close_timeout=activity.schedule_to_close_timeout,
         retry_policy=activity.retry_policy,
         is_local=True,
+        headers=activity.headers or {},
     )

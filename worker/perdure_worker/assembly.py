@@ -37,6 +37,7 @@ from perdure_worker.session import Session
 from perdure_worker.slots import Slots
 from perdure_worker.telemetry import LEAVE_FAILED, WORKER_STOPPING, log
 from perdure_worker.watchdog import Watchdog
+from perdure_worker.workflow_interception import workflow_interceptors
 from perdure_worker.workflow_tasks import WorkflowParts, WorkflowTasks
 
 FLUSH_SECONDS: Final = 10.0
@@ -155,6 +156,7 @@ class Assembly:
             threads=self._threads,
             processes=self._processes,
             bucket=None if rate is None else TokenBucket(per_second=rate, now=loop.time()),
+            interceptors=around.options.interceptors,
         )
 
     def _workflow_parts(self) -> WorkflowParts:
@@ -170,6 +172,7 @@ class Assembly:
                 namespace=around.namespace,
                 task_queue=around.options.task_queue,
                 converter=around.converter,
+                interceptors=workflow_interceptors(around.options.interceptors),
                 watchdog=self._watchdog,
             ),
         )
@@ -184,6 +187,7 @@ class Assembly:
             slots=asyncio.Semaphore(around.options.max_concurrent_local_activities),
             namespace=around.namespace,
             task_queue=around.options.task_queue,
+            interceptors=around.options.interceptors,
         )
 
 

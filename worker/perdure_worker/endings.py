@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from perdure._runtime import ContinueAsNewRequest
+from perdure._worker_interceptor import ExecuteWorkflowInput
 from perdure.exceptions import (
     ApplicationError,
     ContinueAsNewError,
@@ -89,12 +90,18 @@ class Ending:
                 refused = ApplicationError(str(error), type=Code.INVALID_ARGUMENT, non_retryable=True)
                 self.close_with(refused)
                 return
-            result = await self._run.definition.fn(*args, **kwargs)
-            self._complete(result)
+            self._complete(await self._call(args, kwargs))
         except (GeneratorExit, SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - it says how the run ends
             self.close_with(error)
+
+    def _call(self, args: list[Any], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
+        fn: Callable[..., Coroutine[Any, Any, Any]] = self._run.definition.fn
+        inbound, started = self._run.inbound, self._run.started
+        if inbound is None or started is None:
+            return fn(*args, **kwargs)
+        return inbound.execute_workflow(ExecuteWorkflowInput(fn, args, kwargs, started.header))
 
     def _arguments(self) -> tuple[list[Any], dict[str, Any]]:
         started, definition = self._run.started, self._run.definition
@@ -146,6 +153,7 @@ class Ending:
                 memo=request.memo,
                 search_attributes=request.search_attributes,
                 backoff_start_interval=request.backoff_start_interval or timedelta(0),
+                header=dict(request.headers or {}),
                 unclaimed_signals=self.signals.unclaimed(),
             )
         )

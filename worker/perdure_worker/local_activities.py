@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -19,6 +19,7 @@ from msgspec import Struct, structs
 
 from perdure._failures import failure_of
 from perdure._runtime import current_activity
+from perdure._worker_interceptor import Interceptor
 from perdure.activity import Info
 from perdure.converter import DataConverter
 from perdure_proto.failures import (
@@ -34,6 +35,7 @@ from perdure_proto.tasks import WorkflowTask
 from perdure_worker import faults
 from perdure_worker.activity_context import LocalAttempt
 from perdure_worker.activity_info import local_info_of
+from perdure_worker.activity_interception import Chain
 from perdure_worker.outcome import LocalActivity, LocalActivityResult
 from perdure_worker.process_pool import ProcessPool
 from perdure_worker.registry import RegisteredActivity, Registry
@@ -54,6 +56,7 @@ class LocalParts(Struct, frozen=True, kw_only=True):
     slots: asyncio.Semaphore
     namespace: str
     task_queue: str
+    interceptors: Sequence[Interceptor] = ()
 
 
 class LocalActivities:
@@ -139,9 +142,16 @@ class LocalAttempts:
             listed, kwargs = converter.decode_args(*given, activity.signature.parameters)
             args = (listed,)
         call = partial(activity.fn, *args, **kwargs)
+        if not self._parts.interceptors:
+            return await self._run(activity, attempt, call)
+        chain = Chain(self._parts.interceptors, attempt, lambda inner: self._run(activity, attempt, inner))
+        attempt.intercepted = chain.runtime
+        return await chain.run(call, self._activity.headers or {})
+
+    async def _run(self, activity: RegisteredActivity, attempt: LocalAttempt, call: partial[Any]) -> Any:  # noqa: ANN401 - as above
         if activity.definition.executor == "process":
-            call = partial(self._parts.processes.run, activity, attempt, args, kwargs)
-        token = current_activity.set(attempt)
+            call = partial(self._parts.processes.run, activity, attempt, call.args, call.keywords)
+        token = current_activity.set(attempt.intercepted or attempt)
         try:
             if activity.definition.is_async:
                 return await call()

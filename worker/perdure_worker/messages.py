@@ -10,11 +10,13 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Raw
 
 from perdure._runtime import Handler
+from perdure._worker_interceptor import HandleSignalInput
 from perdure.exceptions import ContinueAsNewError, ConversionError
 from perdure_proto.events import WorkflowExecutionSignaled
 from perdure_worker.channels import Mailbox
@@ -177,7 +179,12 @@ class Signals:
             return
         number = self._handlers.begin(handler, repr(signal.signal_name))
         self._on_the_way[signal.event_id] = None
-        handling = self._handle(number, signal.event_id, lambda: handler.fn(*args, **kwargs))
+        call: Callable[[], object] = partial(handler.fn, *args, **kwargs)
+        if (inbound := self._run.inbound) is not None:
+            call = partial(
+                inbound.handle_signal, HandleSignalInput(signal.signal_name, handler.fn, args, kwargs, signal.header)
+            )
+        handling = self._handle(number, signal.event_id, call)
         _ = self._run.loop.create_task(handling, name=f"signal-{signal.event_id}")
 
     def _drop(self, signal: WorkflowExecutionSignaled, error: ConversionError) -> None:

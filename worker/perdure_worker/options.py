@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from perdure.exceptions import NotSupportedError
+from perdure._worker_interceptor import Interceptor
 
 CONCURRENT_MAX: Final = 10_000
 """More tasks at once than this is surely a mistake."""
@@ -27,7 +27,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     max_task_queue_activities_per_second: float | None = None
     max_worker_activities_per_second: float | None = None
     graceful_shutdown_timeout: timedelta = timedelta(0)
-    interceptors: Sequence[object] = ()
+    interceptors: Sequence[Interceptor] = ()
     identity: str = ""
     build_id: str = ""
     deployment_name: str = ""
@@ -45,7 +45,9 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} must be positive, not {rate!r}")
         if not isinstance(self.graceful_shutdown_timeout, timedelta):
             raise TypeError("graceful_shutdown_timeout is a timedelta, such as timedelta(seconds=10)")
-        self._check_supported()
+        for one in self.interceptors:
+            if not isinstance(one, Interceptor):
+                raise TypeError(f"interceptors has {one!r}, which is no perdure_worker.Interceptor")
 
     def _check_count(self, name: str, *, least: int, most: int) -> None:
         value = getattr(self, name)
@@ -53,10 +55,6 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
             raise TypeError(f"{name} is an int, not {value!r}")
         if not least <= value <= most:
             raise ValueError(f"{name} must be between {least} and {most}, not {value}")
-
-    def _check_supported(self) -> None:
-        if self.interceptors:
-            raise NotSupportedError("interceptors are not supported yet")
 
 
 def default_identity() -> str:

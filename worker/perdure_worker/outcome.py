@@ -6,11 +6,13 @@ activity that ended meanwhile; each gives an `Outcome` with *all* commands of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from msgspec import Raw, Struct
 
+from perdure._worker_interceptor import WorkflowInboundInterceptor
 from perdure_proto.commands import AnyCommand, ScheduleActivityTask
 from perdure_proto.events import WorkflowTaskFailedCause
 from perdure_proto.failures import Failure, RetryState
@@ -36,6 +38,7 @@ class LocalActivity(Struct, frozen=True, kw_only=True):
     """The longest pause between two attempts that the worker makes itself; None: the timeout of a workflow task."""
     attempt: int = 1
     """The first attempt to make: above 1 after a durable pause."""
+    headers: Mapping[str, Any] | None = None
 
 
 class LocalActivityResult(Struct, frozen=True, kw_only=True):
@@ -90,5 +93,7 @@ class InstanceOptions(Struct, frozen=True, kw_only=True):
     task_queue: str = "default"
     converter: Any
     """The client's `DataConverter`."""
+    interceptors: tuple[type[WorkflowInboundInterceptor], ...] = ()
+    """What runs around workflows, the first one outermost."""
     watchdog: Any = None
     """Armed around each drive; None leaves out the check for blocked loops."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, Final
 
+from perdure._worker_interceptor import HandleQueryInput
 from perdure.exceptions import ApplicationError
 from perdure_proto.tasks import QueryDelivery, QueryResult
 from perdure_worker.messages import SIGNAL, UPDATE, Handlers, arguments
 from perdure_worker.origins import stacks_of
+from perdure_worker.stepping import answered
 
 if TYPE_CHECKING:
     from perdure_worker.run import Run
@@ -37,6 +39,9 @@ def _value_of(run: Run, handlers: Handlers, query: QueryDelivery) -> tuple[Any, 
     is_own = query.query_name in {STACK_TRACE, METADATA} and not handlers.has(QUERY, query.query_name)
     if handler is not None and not is_own:
         args, kwargs = arguments(run, handler, query.query_name, query)
+        if (inbound := run.inbound) is not None:
+            given = HandleQueryInput(query.query_id, query.query_name, handler.fn, args, kwargs, query.header)
+            return answered(inbound.handle_query(given)), handler.result_type
         value = handler.fn(*args, **kwargs)
         if inspect.iscoroutine(value):
             value.close()

@@ -12,6 +12,7 @@ from typing import Any, Final
 from perdure._definition import Workflow, WorkflowDefinition
 from perdure._history import History
 from perdure._runtime import current
+from perdure._worker_interceptor import Interceptor
 from perdure.converter import DataConverter
 from perdure.exceptions import NondeterminismError
 from perdure_proto.events import AnyEvent, WorkflowExecutionStarted
@@ -19,6 +20,7 @@ from perdure_proto.temporal_json import history_from_json
 from perdure_worker import guard
 from perdure_worker.outcome import InstanceOptions
 from perdure_worker.runtime import WorkflowInstance
+from perdure_worker.workflow_interception import workflow_interceptors
 
 REPLAYED: Final = "replayed"
 
@@ -29,13 +31,22 @@ class Replayer:
     Args:
         workflows: what `Worker(workflows=…)` takes.
         data_converter: that of the client which started them. Default: the plain one.
+        interceptors: those of the workers that ran them. Default none.
     """
 
-    def __init__(self, workflows: Sequence[Workflow[Any, Any]], *, data_converter: DataConverter | None = None) -> None:
+    def __init__(
+        self,
+        workflows: Sequence[Workflow[Any, Any]],
+        *,
+        data_converter: DataConverter | None = None,
+        interceptors: Sequence[Interceptor] = (),
+    ) -> None:
         guard.install(current)
         self._definitions = {one.name: one.definition for one in workflows}
         self._dynamic = next((one.definition for one in workflows if one.definition.dynamic), None)
-        self._options = InstanceOptions(converter=data_converter or DataConverter())
+        self._options = InstanceOptions(
+            converter=data_converter or DataConverter(), interceptors=workflow_interceptors(interceptors)
+        )
 
     def replay(self, history: History | Iterable[AnyEvent] | Path | str) -> None:
         """Replays one history: a `History`, its events, or the path of a file in Temporal's JSON format.

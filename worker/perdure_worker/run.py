@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from perdure._definition import WorkflowDefinition
 from perdure._failures import exception_of, failure_of
+from perdure._worker_interceptor import WorkflowInboundInterceptor
 from perdure.converter import DataConverter
 from perdure.exceptions import FailureError, NondeterminismError
 from perdure_proto.events import WorkflowExecutionStarted
@@ -41,6 +42,8 @@ class Run:
         self.converter: DataConverter = options.converter
         self.execution = Execution()
         self.started: WorkflowExecutionStarted | None = None
+        self.inbound: WorkflowInboundInterceptor | None = None
+        """What runs around the code, where the worker has interceptors."""
         self.main: asyncio.Task[None] | None = None
         self.now = datetime.min.replace(tzinfo=UTC)
         self.began_at = self.now

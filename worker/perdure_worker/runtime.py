@@ -36,6 +36,7 @@ from perdure_worker.replay.machines.table import IllegalTransitionError
 from perdure_worker.run import Run
 from perdure_worker.updates import Update, accepted, delivered
 from perdure_worker.workflow_calls import Parts, WorkflowCalls
+from perdure_worker.workflow_interception import intercept
 
 NONDETERMINISM: Final = (MismatchError, IllegalTransitionError, NondeterminismError)
 """What says that code and history do not agree, or that the code cannot be replayed."""
@@ -294,6 +295,8 @@ class WorkflowInstance:
             assert isinstance(started, ev.WorkflowExecutionStarted)
             run.begin(started, self._parts.timers)
             run.began_at = turn.time
+            run.set_time(turn.time)
+            run.inbound = intercept(self._parts)  # before the task, which keeps the context that it is made in
             run.main = run.loop.create_task(self._ending.run_main(), name="main")
         run.set_time(turn.time)
         if turn.reseed:

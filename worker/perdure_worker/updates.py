@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Raw, Struct
 
 from perdure._runtime import Handler
+from perdure._worker_interceptor import HandleUpdateInput
 from perdure._workflow_info import UpdateInfo
 from perdure.exceptions import ApplicationError, ContinueAsNewError, NondeterminismError
 from perdure_proto.commands import CompleteUpdate, ContinueAsNewWorkflowExecution
@@ -24,6 +25,7 @@ from perdure_proto.tasks import UpdateDelivery
 from perdure_worker.endings import is_program_error
 from perdure_worker.messages import UPDATE, Handlers, arguments
 from perdure_worker.replay.machines.update import UpdateMachine
+from perdure_worker.stepping import driven
 
 if TYPE_CHECKING:
     from perdure_worker.run import Run
@@ -42,6 +44,7 @@ class Update(Struct, kw_only=True):
     input: Raw
     kwargs: Raw
     encoding: str
+    header: dict[str, Any]
     accepted: bool = False
 
 
@@ -111,7 +114,14 @@ class Updates:
         try:
             args, kwargs = arguments(self._run, handler, update.name, update)
             validator = self._validators.get(handler.name)
-            if validator is not None:
+            inbound = self._run.inbound
+            if inbound is not None:
+                given = HandleUpdateInput(
+                    update.id, update.name, validator or lets_pass, args, kwargs, headers=update.header
+                )
+                with self._run.looking():
+                    inbound.handle_update_validator(given)
+            elif validator is not None:
                 with self._run.looking():
                     validator(*args, **kwargs)
         except NondeterminismError as error:
@@ -147,7 +157,7 @@ class Updates:
         current_update.set(UpdateInfo(id=update.id, name=update.name))
         try:
             args, kwargs = arguments(self._run, handler, update.name, update)
-            running = handler.fn(*args, **kwargs)
+            running = self._called(handler, update, args, kwargs)
             if inspect.iscoroutine(running):
                 self._not_begun += 1
                 name = f"update-{update.id}"
@@ -157,6 +167,14 @@ class Updates:
         except (Exception, ContinueAsNewError) as error:  # noqa: BLE001 - it fails the update, or the task
             self._fail(machine, error)
         self._handlers.end(number)
+
+    def _called(self, handler: Handler, update: Update, args: list[Any], kwargs: dict[str, Any]) -> object:
+        """What the handler gives; a coroutine where it, or an interceptor, waits."""
+        if (inbound := self._run.inbound) is None:
+            return handler.fn(*args, **kwargs)
+        given = HandleUpdateInput(update.id, update.name, handler.fn, args, kwargs, update.header)
+        handling = inbound.handle_update_handler(given)
+        return handling if inspect.iscoroutinefunction(handler.fn) else driven(handling)
 
     async def _finish(
         self, number: int, machine: UpdateMachine, handler: Handler, running: Coroutine[Any, Any, Any]
@@ -186,6 +204,10 @@ class Updates:
             self._run.execution.complete_update(machine, CompleteUpdate(update_id=machine.name, failure=failure))
 
 
+def lets_pass(*_args: object, **_kwargs: object) -> None:
+    """The validator of an update that has none."""
+
+
 def delivered(delivery: UpdateDelivery) -> Update:
     """An update that the task brought."""
     return Update(
@@ -194,6 +216,7 @@ def delivered(delivery: UpdateDelivery) -> Update:
         input=delivery.input,
         kwargs=delivery.kwargs,
         encoding=delivery.encoding,
+        header=delivery.header,
     )
 
 
@@ -205,5 +228,6 @@ def accepted(event: WorkflowExecutionUpdateAccepted) -> Update:
         input=event.input,
         kwargs=event.kwargs,
         encoding=event.encoding,
+        header=event.header,
         accepted=True,
     )

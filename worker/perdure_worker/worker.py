@@ -15,6 +15,7 @@ from typing import Final, Self
 from urllib.parse import quote
 
 from perdure._runtime import current
+from perdure._worker_interceptor import Interceptor
 from perdure.client import Client
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.tasks import WorkerInfo
@@ -44,7 +45,8 @@ class Worker:
         max_worker_activities_per_second: how many activities this worker starts in a second. Default: no limit.
         graceful_shutdown_timeout: how long running activities may go on after the worker is told to stop; then they
             are cancelled. Default: not at all.
-        interceptors: not supported yet.
+        interceptors: what runs around workflows and activities, the first one outermost; those of the client that are
+            a `perdure_worker.Interceptor` come before. Default none.
         identity: what the service shows. Default: process and machine.
         build_id: which code this is. Default: a hash of the workflows' source.
         deployment_name: shown in logs; nothing is routed by it yet.
@@ -69,7 +71,7 @@ class Worker:
         max_task_queue_activities_per_second: float | None = None,
         max_worker_activities_per_second: float | None = None,
         graceful_shutdown_timeout: timedelta = timedelta(0),
-        interceptors: Sequence[object] = (),
+        interceptors: Sequence[Interceptor] = (),
         identity: str | None = None,
         build_id: str | None = None,
         deployment_name: str | None = None,
@@ -87,7 +89,7 @@ class Worker:
             max_task_queue_activities_per_second=max_task_queue_activities_per_second,
             max_worker_activities_per_second=max_worker_activities_per_second,
             graceful_shutdown_timeout=graceful_shutdown_timeout,
-            interceptors=interceptors,
+            interceptors=all_interceptors(client, interceptors),
             identity=identity or default_identity(),
             build_id=build_id or self._registry.build_id(),
             deployment_name=deployment_name or "",
@@ -203,6 +205,12 @@ class Worker:
             dynamic_activities=activities.dynamic is not None,
             max_task_queue_activities_per_second=self._options.max_task_queue_activities_per_second or 0.0,
         )
+
+
+def all_interceptors(client: Client, given: Sequence[Interceptor]) -> tuple[Interceptor, ...]:
+    """The client's that are for workers too, then the worker's own; one that is among both counts once."""
+    shared = [one for one in client.interceptors if isinstance(one, Interceptor)]
+    return (*shared, *[one for one in given if one not in shared])
 
 
 def warn_of_hash_seed() -> None:

@@ -164,6 +164,7 @@ class WorkflowCalls:
             memo=started.memo,
             search_attributes=started.search_attributes,
             priority=started.priority or Priority(),
+            headers=started.header,
             history_length=run.history_length,
             history_size=run.history_size_bytes,
             continue_as_new_suggested=run.suggest_continue_as_new,

@@ -76,7 +76,8 @@ def _read_inputs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str,
 
 
 def input_options(function: Decorated) -> Decorated:
-    """`--input` and `--kwargs`: the arguments of a call."""
+    """`--input` and `--kwargs`: the arguments of a call; `--header`: what interceptors are sent along with it."""
+    function = mapping_option("--header", help="What interceptors are sent along: once for each name.")(function)
     function = json_option("--kwargs", read_keywords, "Keyword arguments: a JSON object, @FILE or @-.")(function)
     return click.option(
         "--input",

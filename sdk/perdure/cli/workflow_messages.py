@@ -55,6 +55,7 @@ async def signal(session: Session, /, workflow_id: str, name: str, **values: Any
         run_id=values["run_id"],
         input=values["inputs"],
         kwargs=values["kwargs"],
+        header=values["header"],
         request_id=values["request_id"] or str(uuid.uuid4()),
         identity=values["identity"] or session.service.identity,
     )
@@ -74,6 +75,7 @@ async def query(session: Session, /, workflow_id: str, name: str, *, timeout: ti
         run_id=values["run_id"],
         input=values["inputs"],
         kwargs=values["kwargs"],
+        header=values["header"],
         timeout=timeout,
     )
     answer = await session.service.query(workflow_id, name, request)
@@ -94,6 +96,7 @@ async def update(session: Session, /, workflow_id: str, name: str, **values: Any
         run_id=values["run_id"],
         input=values["inputs"],
         kwargs=values["kwargs"],
+        header=values["header"],
         identity=values["identity"] or session.service.identity,
         wait_for_stage="ACCEPTED" if values["wait_for_stage"] == "ACCEPTED" else "COMPLETED",
     )

@@ -133,5 +133,6 @@ def start_request(session: Session, values: dict[str, Any]) -> StartWorkflowRequ
         memo=values["memo"],
         search_attributes=values["search_attributes"],
         static_summary=values["summary"],
+        header=values["header"],
         **chain_fields(values),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -45,6 +46,12 @@ def check_arguments(arguments: msgspec.Raw, kwargs: msgspec.Raw, limits: Limits)
     check_payload("the input", limits, arguments, kwargs)
 
 
+def check_header(header: dict[str, Any], limits: Limits) -> None:
+    """What interceptors send along is as bounded as an argument."""
+    if header:
+        check_payload("the header", limits, encoder.encode(header))
+
+
 def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits) -> None:
     """A start that cannot be done is refused before anything is written."""
     check_id("workflow id", workflow_id, limits)
@@ -65,6 +72,7 @@ def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits)
     _check_priority(request.priority)
     check_payload("the memo", limits, encoder.encode(request.memo))
     check_payload("the search attributes", limits, encoder.encode(request.search_attributes))
+    check_header(request.header, limits)
 
 
 def check_activity_start(request: StartActivityRequest, limits: Limits) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdure_proto import service as svc
 from perdure_proto.errors import Code, ServiceError
-from perdure_server.engine.checks import check_arguments, check_id
+from perdure_server.engine.checks import check_arguments, check_header, check_id
 from perdure_server.engine.execution import Execution
 from perdure_server.history import requests as req
 
@@ -31,6 +31,7 @@ class Messages:
         limits = self._engine.limits
         check_id("signal name", name, limits)
         check_arguments(request.input, request.kwargs, limits)
+        check_header(request.header, limits)
         execution = await self.not_held(namespace, workflow_id, request.run_id)
         if execution.is_lost:
             raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")

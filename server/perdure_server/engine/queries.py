@@ -15,6 +15,7 @@ from perdure_proto.codec import join_arrays
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import QueryWorkflowAnswer, QueryWorkflowRequest
 from perdure_proto.tasks import AnyTask, QueryDelivery, QueryResult, QueryTask
+from perdure_server.engine.checks import check_header
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.tokens import QueryToken
 from perdure_server.matching.port import Session, TaskRef
@@ -45,6 +46,7 @@ class Queries:
         self, namespace: str, workflow_id: str, name: str, request: QueryWorkflowRequest
     ) -> QueryWorkflowAnswer:
         """Asks the workflow. Raises `QUERY_FAILED`, or `QUERY_TIMED_OUT` when no worker answers in time."""
+        check_header(request.header, self._engine.limits)
         execution = await self._engine.residents.find(namespace, workflow_id, request.run_id)
         self._number += 1
         number = self._number
@@ -54,6 +56,7 @@ class Queries:
             input=request.input,
             kwargs=request.kwargs,
             encoding=request.encoding,
+            header=request.header,
         )
         pending = Pending(execution, delivery, asyncio.get_running_loop().create_future())
         self._pending[number] = pending

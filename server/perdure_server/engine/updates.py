@@ -11,7 +11,7 @@ from perdure_proto.codec import decode_events
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import WorkflowExecutionUpdateCompleted
 from perdure_proto.tasks import UpdateDelivery
-from perdure_server.engine.checks import check_arguments, check_id
+from perdure_server.engine.checks import check_arguments, check_header, check_id
 from perdure_server.engine.execution import Execution, UpdateWaiter
 from perdure_server.engine.update_waits import await_update, closed_answer, completed_answer, forget
 from perdure_server.frontend.port import OutcomeWait
@@ -28,6 +28,7 @@ def check_update(name: str, request: svc.UpdateWorkflowRequest, limits: Limits) 
     check_id("update name", name, limits)
     check_id("update id", request.update_id, limits)
     check_arguments(request.input, request.kwargs, limits)
+    check_header(request.header, limits)
 
 
 class Updates:

@@ -250,6 +250,28 @@ def test_query_prints_the_answer(perdure: Perdure, service: FakeService) -> None
     assert "PT3S" == service.last(f"{ORDER}/query/status").body["timeout"]
 
 
+@pytest.mark.parametrize(
+    ("command", "path", "answer"),
+    [
+        (("start", "order", "--id", "order-1"), ORDER, STARTED),
+        (("signal", "order-1", "approve"), f"{ORDER}/signal/approve", Acknowledged(run_id="run-1")),
+        (("query", "order-1", "status"), f"{ORDER}/query/status", QueryWorkflowAnswer()),
+        (
+            ("update", "order-1", "add"),
+            f"{ORDER}/update/add",
+            UpdateWorkflowAnswer(update_id="u", run_id="run-1", stage="COMPLETED"),
+        ),
+    ],
+)
+def test_headers_are_sent_along(
+    perdure: Perdure, service: FakeService, command: tuple[str, ...], path: str, answer: msgspec.Struct
+) -> None:
+    """`--header` is for interceptors, whatever is sent."""
+    service.answer("POST", path, answer)
+    assert Exit.DONE == perdure("workflow", *command, "--header", '{"tenant":"acme"}').status
+    assert {"tenant": "acme"} == service.last(path).body["header"]
+
+
 def test_stack_prints_the_trace(perdure: Perdure, service: FakeService) -> None:
     """The stack trace is text, not a JSON string."""
     service.answer("POST", f"{ORDER}/query/__stack_trace", QueryWorkflowAnswer(result=Raw(b'"line 1\\nline 2"')))

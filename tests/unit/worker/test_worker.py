@@ -13,7 +13,7 @@ from perdure import activity, workflow
 from perdure._service import Service as ClientService
 from perdure.client import Client
 from perdure.converter import DataConverter
-from perdure.exceptions import NondeterminismError, NotSupportedError, RPCError
+from perdure.exceptions import NondeterminismError, RPCError
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.failures import ServerFailure
 from perdure_proto.options import RetryPolicy
@@ -98,7 +98,7 @@ async def test_clock_in_a_workflow_is_refused() -> None:
         ({"graceful_shutdown_timeout": 3}, TypeError),
         ({"task_queue": ""}, ValueError),
         ({"max_task_queue_activities_per_second": -1.0}, ValueError),
-        ({"interceptors": [object()]}, NotSupportedError),
+        ({"interceptors": [object()]}, TypeError),
     ],
 )
 async def test_option_that_is_not_valid_is_named(option: dict[str, Any], error: type[Exception]) -> None:

@@ -58,6 +58,10 @@ def _size(overlay: Overlay, *values: bytes) -> str | None:
     return None
 
 
+def _header(header: dict[str, Any]) -> bytes:
+    return encoder.encode(header) if header else b""
+
+
 def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
     taken = command.activity_id in overlay.state.activity_ids or command.activity_id in overlay.activity_ids
     if taken:
@@ -70,7 +74,7 @@ def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
     overlay.activity_ids.add(command.activity_id)
     wrong = command.retry_policy.refusal() if command.retry_policy else None
     wrong = wrong or (command.priority.refusal() if command.priority else None)
-    return wrong or _timeouts(command) or _size(overlay, command.input, command.kwargs)
+    return wrong or _timeouts(command) or _size(overlay, command.input, command.kwargs, _header(command.header))
 
 
 def _timeouts(command: c.ScheduleActivityTask) -> str | None:
@@ -127,7 +131,7 @@ def _child(overlay: Overlay, command: c.StartChildWorkflowExecution) -> str | No
             workflow_run_timeout=command.workflow_run_timeout,
             workflow_task_timeout=command.workflow_task_timeout,
         )
-        or _size(overlay, command.input, command.kwargs)
+        or _size(overlay, command.input, command.kwargs, _header(command.header))
     )
 
 
@@ -200,7 +204,8 @@ def _result(overlay: Overlay, command: c.CompleteWorkflowExecution) -> str | Non
 def _continue(overlay: Overlay, command: c.ContinueAsNewWorkflowExecution) -> str | None:
     wrong = command.retry_policy.refusal() if command.retry_policy else None
     notes = [encoder.encode(each) for each in (command.memo, command.search_attributes) if each is not None]
-    return wrong or _next_times(command) or _size(overlay, command.input, command.kwargs) or _size(overlay, *notes)
+    sized = _size(overlay, command.input, command.kwargs, _header(command.header)) or _size(overlay, *notes)
+    return wrong or _next_times(command) or sized
 
 
 def _next_times(command: c.ContinueAsNewWorkflowExecution) -> str | None:

@@ -1,0 +1,48 @@
+"""Coroutines that are driven by hand: what runs around a plain function has no task of its own.
+
+The interceptors of a query, or of a handler that is a plain def, are coroutines that as a rule wait for nothing. They
+are run where the function would have run, so that the order of steps is the same with and without interceptors.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+
+def driven(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as above
+    """What a coroutine comes to without waiting; where it waits, a coroutine for the rest of it."""
+    try:
+        waits_for = coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    return _resumed(coroutine, waits_for)
+
+
+def answered(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as above
+    """What the interceptors of a query come to. Raises `TypeError` where they wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise TypeError("an interceptor's handle_query waits: a query is answered at once")
+
+
+async def _resumed(coroutine: Coroutine[Any, Any, Any], waits_for: object) -> Any:  # noqa: ANN401 - as above
+    return await _rest_of(coroutine, waits_for)
+
+
+@types.coroutine
+def _rest_of(coroutine: Coroutine[Any, Any, Any], waits_for: object) -> Generator[Any, Any, Any]:
+    while True:
+        try:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - a cancellation, which the coroutine is to see
+                waits_for = coroutine.throw(error)
+            else:
+                waits_for = coroutine.send(sent)
+        except StopIteration as end:
+            return end.value
