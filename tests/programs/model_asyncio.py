@@ -139,3 +139,5 @@ EXPECTED: dict[str, object] = {
     "shields": "kept",
     "sleeps": True,
 }
+ONE_STIMULUS = frozenset({"sleeps", "has_deadlines"})
+"""Programs in which chance does not decide what comes first."""

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from perdure import Client
 from perdure.workflow import Workflow
 from perdure_server.config import ServerSettings
@@ -19,18 +21,28 @@ from tests.integration.audit import audit
 from tests.postgres import fresh_database
 
 READY_SECONDS_MAX = 20.0
+REPLAYED_FAN_OUT_MAX = 500
+"""What grows with the square of its size, when each task replays all before it, is cut to so many."""
+
+one_stimulus = pytest.mark.usefixtures("same_history")
+"""For tests whose programs have one stimulus outstanding at a time: their logs are the same in each mode."""
 
 
 class Stack:
     """What a test of the model runs on. Each test takes a workflow id of its own."""
 
-    def __init__(self, client: Client, database_url: str, task_queue: str) -> None:
+    def __init__(self, client: Client, database_url: str, task_queue: str, cached: int = 1_000) -> None:
+        self.cached = cached
         self.client = client
         self.database_url = database_url
         self.task_queue = task_queue
 
     def new_id(self) -> str:
         return f"wf-{uuid.uuid4()}"
+
+    def fan_out(self, size: int) -> int:
+        """How many branches a test may open here."""
+        return size if self.cached else min(size, REPLAYED_FAN_OUT_MAX)
 
 
 @asynccontextmanager
@@ -59,5 +71,5 @@ async def stack_of(
             async with Worker(
                 client, task_queue=queue, workflows=workflows, activities=activities, max_cached_workflows=cached
             ):
-                yield Stack(client, dsn, queue)
+                yield Stack(client, dsn, queue, cached)
         assert await audit(dsn, workflows)

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from perdure.activity import ActivityCancellationType
 from perdure.exceptions import ActivityError, ApplicationError, WorkflowFailureError
-from tests.integration.model.stack import Stack, stack_of
+from tests.integration.model.stack import Stack, one_stimulus, stack_of
 from tests.programs import model_activities as program
 from tests.programs import signs
 from tests.programs.model_activities import Bill, Item
@@ -23,6 +23,7 @@ async def stack(postgres: str, migrated_template: str, request: pytest.FixtureRe
         yield running
 
 
+@one_stimulus
 async def test_arguments_travel_as_they_were_passed(stack: Stack) -> None:
     """Dataclasses, positions, names and defaults arrive, and the result comes back as its type."""
     result = await stack.client.execute_workflow(program.bills, 500, task_queue=stack.task_queue)
@@ -35,11 +36,13 @@ async def test_an_activity_can_be_called_in_every_form(stack: Stack) -> None:
     assert ["by name 1", "called 1", "started 1", "5 EUR"] == result
 
 
+@one_stimulus
 async def test_a_failed_attempt_is_tried_again(stack: Stack) -> None:
     """The third attempt gives the result."""
     assert 3 == await stack.client.execute_workflow(program.retries, 3, task_queue=stack.task_queue)
 
 
+@one_stimulus
 @pytest.mark.parametrize(
     ("kind", "non_retryable", "retry_state"),
     [
@@ -61,6 +64,7 @@ async def test_an_activity_that_fails_for_good_says_why(
     assert (kind, (42,)) == (activity_error.cause.type, activity_error.cause.details)
 
 
+@one_stimulus
 async def test_an_error_can_set_the_next_interval(stack: Stack) -> None:
     """`next_retry_delay` goes over a policy that waits for an hour."""
     assert 2 == await stack.client.execute_workflow(program.is_patient, task_queue=stack.task_queue)
@@ -94,6 +98,7 @@ async def test_details_of_a_heartbeat_reach_the_next_attempt(stack: Stack) -> No
     assert [2, 3, 4] == result
 
 
+@one_stimulus
 async def test_no_retry_is_planned_past_the_last_deadline(stack: Stack) -> None:
     """An activity whose next attempt would come too late fails at once."""
     assert "TIMEOUT" == await stack.client.execute_workflow(program.gives_up_in_time, task_queue=stack.task_queue)
@@ -133,6 +138,7 @@ async def test_an_abandoned_activity_runs_to_its_end(stack: Stack) -> None:
     assert ["cancelled", "after 1"] == await handle.result()
 
 
+@one_stimulus
 async def test_a_threaded_activity_can_see_that_it_is_cancelled(stack: Stack) -> None:
     """`is_cancelled` turns true in its thread."""
     workflow_id = stack.new_id()
@@ -161,6 +167,7 @@ async def test_a_pending_activity_is_described(stack: Stack) -> None:
     await handle.terminate()
 
 
+@one_stimulus
 async def test_local_activities_run_in_the_worker_of_their_workflow(stack: Stack) -> None:
     """They are tried again as others are, give their results, and are not run again by a replay."""
     workflow_id = stack.new_id()

@@ -26,7 +26,7 @@ from perdure.exceptions import (
     TimeoutError as PerdureTimeoutError,
 )
 from perdure_worker import Worker
-from tests.integration.model.stack import Stack, stack_of
+from tests.integration.model.stack import Stack, one_stimulus, stack_of
 from tests.programs import model_endings as program
 from tests.programs import signs
 
@@ -48,6 +48,7 @@ async def until(handle: WorkflowHandle[Any], event_type: str) -> None:
             return
 
 
+@one_stimulus
 @pytest.mark.parametrize(("kind", "error_type"), [("plain", "ValueError"), ("Mine", "Mine")])
 async def test_an_exception_fails_the_workflow(stack: Stack, kind: str, error_type: str) -> None:
     """The client gets its type and message."""
@@ -57,6 +58,7 @@ async def test_an_exception_fails_the_workflow(stack: Stack, kind: str, error_ty
     assert error_type == caught.value.cause.type
 
 
+@one_stimulus
 async def test_a_workflow_with_a_retry_policy_runs_again(stack: Stack) -> None:
     """Each attempt is a run of the same chain, and the client gets the result of the last."""
     handle = await stack.client.start_workflow(
@@ -65,6 +67,7 @@ async def test_a_workflow_with_a_retry_policy_runs_again(stack: Stack) -> None:
     assert 3 == await handle.result()
 
 
+@one_stimulus
 async def test_a_retry_policy_has_an_end(stack: Stack) -> None:
     """After the last attempt the failure is the client's."""
     policy = msgspec.structs.replace(program.QUICK, maximum_attempts=2)
@@ -90,6 +93,7 @@ async def test_a_terminated_workflow_ends_at_once(stack: Stack) -> None:
     assert isinstance(caught.value.cause, TerminatedError)
 
 
+@one_stimulus
 async def test_a_cancelled_workflow_may_clean_up(stack: Stack) -> None:
     """An activity runs after the request, and the workflow is closed as cancelled."""
     workflow_id = stack.new_id()
@@ -114,6 +118,7 @@ async def test_a_workflow_may_complete_though_it_was_cancelled(stack: Stack, kin
     assert expected == await handle.result()
 
 
+@one_stimulus
 async def test_continue_as_new_goes_on_in_new_runs(stack: Stack) -> None:
     """Arguments go from run to run, and the client follows them to the result."""
     handle = await stack.client.start_workflow(program.counts_down(3, seen=[]), task_queue=stack.task_queue)

@@ -15,7 +15,7 @@ from perdure.exceptions import (
     WorkflowUpdateFailedError,
 )
 from perdure_proto.service import SignalWorkflowRequest
-from tests.integration.model.stack import Stack, stack_of
+from tests.integration.model.stack import Stack, one_stimulus, stack_of
 from tests.programs import model_messages as program
 from tests.programs.model_messages import Approval, account, add, approve, items, last, rename, total
 
@@ -32,11 +32,15 @@ async def stack(postgres: str, migrated_template: str, request: pytest.FixtureRe
 async def opened(stack: Stack) -> AsyncIterator[WorkflowHandle[str]]:
     """An account that holds 10; it is closed at the end."""
     handle = await stack.client.start_workflow(account, 10, id=stack.new_id(), task_queue=stack.task_queue)
+    async for event in handle.events(follow=True):  # so that what a test sends is not there with the start
+        if event.event_type == "WorkflowTaskCompleted":
+            break
     yield handle
     if (await handle.describe()).status == "RUNNING":
         await handle.terminate()
 
 
+@one_stimulus
 async def test_a_signal_carries_a_typed_value(opened: WorkflowHandle[str]) -> None:
     """A handler takes it, and the workflow goes on."""
     await opened.signal(approve, Approval(by="Ada", ok=True))
@@ -103,16 +107,19 @@ async def test_the_stack_of_every_workflow_can_be_asked(opened: WorkflowHandle[s
     assert "wait_condition" in await opened.query("__stack_trace")
 
 
+@one_stimulus
 async def test_an_update_gives_its_result(opened: WorkflowHandle[str]) -> None:
     """The handler may wait for activities."""
     assert 14 == await opened.execute_update(add, 4)
 
 
+@one_stimulus
 async def test_an_update_takes_several_arguments(opened: WorkflowHandle[str]) -> None:
     """And its handler knows which update it runs for."""
     assert "haha by rename" == await opened.execute_update(rename("ha", 2))
 
 
+@one_stimulus
 async def test_an_update_that_its_validator_refuses_leaves_no_trace(opened: WorkflowHandle[str]) -> None:
     """The caller is told why, and the history stays as it was."""
     await opened.query(total)
@@ -123,6 +130,7 @@ async def test_an_update_that_its_validator_refuses_leaves_no_trace(opened: Work
     assert before == len((await opened.fetch_history()).events)
 
 
+@one_stimulus
 async def test_an_update_whose_handler_raises_fails_alone(opened: WorkflowHandle[str]) -> None:
     """The workflow goes on."""
     with pytest.raises(WorkflowUpdateFailedError) as caught:
@@ -132,6 +140,7 @@ async def test_an_update_whose_handler_raises_fails_alone(opened: WorkflowHandle
     assert 11 == await opened.execute_update(add, 1)
 
 
+@one_stimulus
 async def test_an_update_without_a_handler_is_refused(opened: WorkflowHandle[str]) -> None:
     """Its name is in the error."""
     with pytest.raises(WorkflowUpdateFailedError) as caught:
@@ -139,6 +148,7 @@ async def test_an_update_without_a_handler_is_refused(opened: WorkflowHandle[str
     assert "nothing" in str(caught.value.cause)
 
 
+@one_stimulus
 async def test_an_update_runs_once_for_its_id(opened: WorkflowHandle[str]) -> None:
     """A repeat gets the first answer, also after the workflow has closed."""
     first = await opened.execute_update(add, 5, id="u-1")
