@@ -22,7 +22,15 @@ from source_tree import (
     tree_of,
 )
 
-MODULES = ("perdure", "perdure.workflow", "perdure.activity", "perdure.client", "perdure.exceptions", "perdure_worker")
+MODULES = (
+    "perdure",
+    "perdure.workflow",
+    "perdure.activity",
+    "perdure.client",
+    "perdure.exceptions",
+    "perdure.contrib.opentelemetry",
+    "perdure_worker",
+)
 LINE_MAX = 100
 NOT_HERE = re.compile(r"[Nn]ot in this version|not supported yet")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from random import Random
@@ -276,6 +277,10 @@ class WorkflowRuntime(Protocol):
 
     def converter(self) -> Any:
         """The data converter of the worker's client."""
+        ...
+
+    def outside(self) -> AbstractContextManager[None]:
+        """A block that sees real clocks and chance and may do I/O: for what exports, never for workflow code."""
         ...
 
 

@@ -22,6 +22,7 @@ from perdure._runtime import (
     ContinueAsNewRequest,
     Handler,
     SignalExternalRequest,
+    current,
 )
 from perdure._workflow_info import Info, ParentInfo, UpdateInfo
 from perdure.converter import DataConverter
@@ -35,6 +36,7 @@ from perdure_worker.activity_calls import ActivityCalls
 from perdure_worker.child_calls import ChildCalls, StartedChild
 from perdure_worker.conditions import Conditions
 from perdure_worker.external_calls import ExternalCalls
+from perdure_worker.guard.seam import Suspension
 from perdure_worker.messages import SIGNAL, UPDATE, Handlers, Signals
 from perdure_worker.queries import QUERY
 from perdure_worker.replay.machines.marker import PATCH, PatchDetails
@@ -216,6 +218,9 @@ class WorkflowCalls:
 
     def converter(self) -> DataConverter:
         return self._run.converter
+
+    def outside(self) -> Suspension:
+        return Suspension(current)
 
     def log(self, level: int, message: str, args: tuple[object, ...], extra: dict[str, Any]) -> None:
         log(self._run, level, message, *args, extra=extra)

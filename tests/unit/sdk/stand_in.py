@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, NoReturn
@@ -168,6 +168,9 @@ class StandInRuntime:
 
     def not_here_yet(self, what: str) -> NoReturn:
         raise NotSupportedError(f"{what} is not in this version")
+
+    def outside(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def converter(self) -> DataConverter:
         return DataConverter()
