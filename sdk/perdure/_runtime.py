@@ -8,7 +8,7 @@ Values in requests are Python values: the runtime converts them, with the data c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
@@ -78,6 +78,7 @@ class ChildWorkflowRequest(Struct, frozen=True, kw_only=True):
     priority: Priority | None = None
     arg_types: Sequence[Any] | None = None
     """Annotated types of the positional parameters, in order; None when called by name."""
+    headers: Mapping[str, Any] | None = None
 
 
 class Target(Struct, frozen=True, kw_only=True):
@@ -97,6 +98,7 @@ class SignalExternalRequest(Struct, frozen=True, kw_only=True):
     args: tuple[object, ...]
     kwargs: dict[str, object]
     arg_types: Sequence[Any] | None = None
+    headers: Mapping[str, Any] | None = None
 
 
 class CancelExternalRequest(Struct, frozen=True, kw_only=True):
@@ -171,8 +173,11 @@ class WorkflowRuntime(Protocol):
         """Done when that child has started, or could not be; cancelling it cancels the child."""
         ...
 
-    def signal_external_workflow(self, request: SignalExternalRequest) -> asyncio.Future[None]:
-        """Done when the other execution has the signal. Cancelling it takes back a signal that has not left."""
+    def signal_external_workflow(self, request: SignalExternalRequest) -> Awaitable[None]:
+        """Done when the other execution has the signal. Cancelling it takes back a signal that has not left.
+
+        Awaited at once: with interceptors it is a coroutine.
+        """
         ...
 
     def cancel_external_workflow(self, request: CancelExternalRequest) -> asyncio.Future[None]:

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 
 from perdure._children import ChildWorkflowHandle
 from perdure._definition import ActivityHandle
-from perdure._options import ChildWorkflowCancellationType
 from perdure._workflow_info import Info as WorkflowInfo
 from perdure.activity import Info as ActivityInfo
 from perdure_proto.options import CancellationType, IdReusePolicy, ParentClosePolicy, Priority, RetryPolicy
@@ -214,8 +213,9 @@ class StartChildWorkflowInput:
     id: str | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    namespace: str | None = None
     task_queue: str | None = None
-    cancellation_type: ChildWorkflowCancellationType = "wait_cancellation_completed"
+    cancellation_type: CancellationType = "wait_cancellation_completed"
     parent_close_policy: ParentClosePolicy = "terminate"
     execution_timeout: timedelta | None = None
     run_timeout: timedelta | None = None
@@ -223,10 +223,10 @@ class StartChildWorkflowInput:
     id_reuse_policy: IdReusePolicy = "allow_duplicate"
     retry_policy: RetryPolicy | None = None
     cron_schedule: str = ""
-    memo: Mapping[str, Any] | None = None
-    search_attributes: Mapping[str, Any] | None = None
-    static_summary: str | None = None
-    static_details: str | None = None
+    memo: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    search_attributes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    static_summary: str = ""
+    static_details: str = ""
     priority: Priority | None = None
     arg_types: Sequence[Any] | None = None
     ret_type: Any = None
@@ -239,6 +239,7 @@ class SignalChildWorkflowInput:
     signal: str
     args: Sequence[Any]
     child_workflow_id: str
+    namespace: str | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
     arg_types: Sequence[Any] | None = None
@@ -252,6 +253,7 @@ class SignalExternalWorkflowInput:
     args: Sequence[Any]
     workflow_id: str
     workflow_run_id: str | None = None
+    namespace: str | None = None
     kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
     arg_types: Sequence[Any] | None = None
@@ -283,7 +285,7 @@ class WorkflowOutboundInterceptor:
         return self.next.start_local_activity(input)
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any]:
-        """Every call of a child workflow."""
+        """Every call of a child workflow. The handle is there at once, before the child runs; this may not wait."""
         return await self.next.start_child_workflow(input)
 
     async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:

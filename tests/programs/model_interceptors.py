@@ -21,7 +21,10 @@ from perdure_worker import (
     HandleSignalInput,
     HandleUpdateInput,
     Interceptor,
+    SignalChildWorkflowInput,
+    SignalExternalWorkflowInput,
     StartActivityInput,
+    StartChildWorkflowInput,
     StartLocalActivityInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
@@ -67,6 +70,18 @@ class WorkflowCalls(WorkflowOutboundInterceptor):
     def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
         input.headers = sent()
         return super().start_local_activity(input)
+
+    async def start_child_workflow(self, input: StartChildWorkflowInput) -> workflow.ChildWorkflowHandle[Any]:
+        input.headers = {TENANT: f"{tenant.get()}'s child"}
+        return await super().start_child_workflow(input)
+
+    async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
+        input.headers = {TENANT: f"{tenant.get()} as parent"}
+        await super().signal_child_workflow(input)
+
+    async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
+        input.headers = {TENANT: f"{tenant.get()} as stranger"}
+        await super().signal_external_workflow(input)
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
         input.headers = {TENANT: f"{tenant.get()}, later"}
@@ -203,5 +218,14 @@ async def listens() -> list[str]:
     return [*seen, f"main {tenant.get()}"]
 
 
-WORKFLOWS: list[workflow.Workflow[..., Any]] = [tells, beats_and_breaks, listens]
+@workflow.defn
+async def has_a_child() -> list[str]:
+    """Whom its child sees, and the handlers that it signals in both ways."""
+    child = await listens.start()
+    await child.signal("note")
+    await workflow.external(child.id).signal(finish)
+    return await child
+
+
+WORKFLOWS: list[workflow.Workflow[..., Any]] = [tells, beats_and_breaks, listens, has_a_child]
 ACTIVITIES: list[object] = [who, who_in_a_thread, beats, breaks]

@@ -71,9 +71,16 @@ async def is_approved() -> None:
 
 
 @workflow.defn
+async def has_a_child() -> None:
+    child = await order.start(2)
+    await child.signal(approve)
+    await child
+
+
+@workflow.defn
 async def is_declined() -> None:
     await declines()
 
 
-WORKFLOWS: list[workflow.Workflow[..., Any]] = [order, is_declined]
+WORKFLOWS: list[workflow.Workflow[..., Any]] = [order, is_declined, has_a_child]
 ACTIVITIES: list[object] = [charge, trace_seen, declines]

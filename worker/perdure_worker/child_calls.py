@@ -119,6 +119,7 @@ class ChildCalls:
             priority=request.priority,
             summary=request.static_summary,
             static_details=request.static_details,
+            header=dict(request.headers or {}),
         )
         child = StartedChild(self, run.loop, run.loop.next_creation_hash())
         child.result_type = request.result_type

@@ -50,6 +50,7 @@ class ExternalCalls:
             input=args,
             kwargs=kwargs,
             encoding=encoding,
+            header=dict(request.headers or {}),
         )
         future = Started(self, run.loop, run.loop.next_creation_hash())
         future.machine = run.execution.others.signal(command, future)

@@ -13,7 +13,7 @@ from perdure.exceptions import ApplicationError
 from perdure_proto.tasks import QueryDelivery, QueryResult
 from perdure_worker.messages import SIGNAL, UPDATE, Handlers, arguments
 from perdure_worker.origins import stacks_of
-from perdure_worker.stepping import answered
+from perdure_worker.stepping import at_once
 
 if TYPE_CHECKING:
     from perdure_worker.run import Run
@@ -41,7 +41,7 @@ def _value_of(run: Run, handlers: Handlers, query: QueryDelivery) -> tuple[Any, 
         args, kwargs = arguments(run, handler, query.query_name, query)
         if (inbound := run.inbound) is not None:
             given = HandleQueryInput(query.query_id, query.query_name, handler.fn, args, kwargs, query.header)
-            return answered(inbound.handle_query(given)), handler.result_type
+            return at_once(inbound.handle_query(given)), handler.result_type
         value = handler.fn(*args, **kwargs)
         if inspect.iscoroutine(value):
             value.close()

@@ -20,14 +20,15 @@ def driven(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as abo
     return _resumed(coroutine, waits_for)
 
 
-def answered(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as above
-    """What the interceptors of a query come to. Raises `TypeError` where they wait."""
+def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as above
+    """What the interceptors of a query, or of the start of a child, come to. Raises `TypeError` where they wait."""
     try:
         coroutine.send(None)
     except StopIteration as end:
         return end.value
+    name = getattr(coroutine, "__qualname__", "method")
     coroutine.close()
-    raise TypeError("an interceptor's handle_query waits: a query is answered at once")
+    raise TypeError(f"the interceptor's {name}() waits, where there must be an answer at once")
 
 
 async def _resumed(coroutine: Coroutine[Any, Any, Any], waits_for: object) -> Any:  # noqa: ANN401 - as above

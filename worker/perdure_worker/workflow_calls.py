@@ -6,7 +6,7 @@ It holds no state but patches and notes. It must not know how activations are dr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from random import Random
 from typing import Any, NoReturn
@@ -85,7 +85,7 @@ class WorkflowCalls:
         assert isinstance(child, StartedChild)
         return self._parts.children.started(child)
 
-    def signal_external_workflow(self, request: SignalExternalRequest) -> asyncio.Future[None]:
+    def signal_external_workflow(self, request: SignalExternalRequest) -> Awaitable[None]:
         return self._parts.external.signal(request)
 
     def cancel_external_workflow(self, request: CancelExternalRequest) -> asyncio.Future[None]:

@@ -7,14 +7,22 @@ so that a history is replayed alike with and without those that only look. It mu
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import msgspec
 
+from perdure._children import ChildWorkflowHandle
 from perdure._client_root import headers_of
 from perdure._definition import ActivityHandle
-from perdure._runtime import ActivityRequest, ContinueAsNewRequest, current
+from perdure._runtime import (
+    ActivityRequest,
+    ChildWorkflowRequest,
+    ContinueAsNewRequest,
+    SignalExternalRequest,
+    Target,
+    current,
+)
 from perdure._worker_interceptor import (
     ContinueAsNewInput,
     ExecuteWorkflowInput,
@@ -22,13 +30,17 @@ from perdure._worker_interceptor import (
     HandleSignalInput,
     HandleUpdateInput,
     Interceptor,
+    SignalChildWorkflowInput,
+    SignalExternalWorkflowInput,
     StartActivityInput,
+    StartChildWorkflowInput,
     StartLocalActivityInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
 from perdure._workflow_info import Info
+from perdure_worker.stepping import at_once
 from perdure_worker.workflow_calls import Parts, WorkflowCalls
 
 if TYPE_CHECKING:
@@ -49,6 +61,15 @@ class InterceptedCalls(WorkflowCalls):
         if request.local:
             return self.outbound.start_local_activity(as_input(request, StartLocalActivityInput))
         return self.outbound.start_activity(as_input(request, StartActivityInput))
+
+    def start_child_workflow(self, request: ChildWorkflowRequest) -> asyncio.Future[Any]:
+        child = at_once(self.outbound.start_child_workflow(as_input(request, StartChildWorkflowInput)))
+        return cast("asyncio.Future[Any]", child)
+
+    def signal_external_workflow(self, request: SignalExternalRequest) -> Awaitable[None]:
+        if request.target.child_workflow_only:
+            return self.outbound.signal_child_workflow(as_child_signal(request))
+        return self.outbound.signal_external_workflow(as_external_signal(request))
 
     def continue_as_new(self, request: ContinueAsNewRequest) -> NoReturn:
         self.outbound.continue_as_new(as_input(request, ContinueAsNewInput))
@@ -74,6 +95,20 @@ class Calls(WorkflowOutboundInterceptor):
     def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
         request = msgspec.structs.replace(as_request(input, ActivityRequest), local=True)
         return cast(ActivityHandle[Any], self._calls.start_activity(request))
+
+    async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any]:
+        request = as_request(input, ChildWorkflowRequest)
+        return cast(ChildWorkflowHandle[Any], self._calls.start_child_workflow(request))
+
+    async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
+        target = Target(workflow_id=input.child_workflow_id, namespace=input.namespace or "", child_workflow_only=True)
+        await self._calls.signal_external_workflow(signal_to(target, input))
+
+    async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
+        target = Target(
+            workflow_id=input.workflow_id, run_id=input.workflow_run_id or "", namespace=input.namespace or ""
+        )
+        await self._calls.signal_external_workflow(signal_to(target, input))
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
         self._calls.continue_as_new(as_request(input, ContinueAsNewRequest))
@@ -148,3 +183,32 @@ def as_request(input: Any, kind: Callable[..., Any]) -> Any:  # noqa: ANN401 - a
     given["args"], given["kwargs"] = tuple(given["args"]), dict(given["kwargs"])
     given["headers"] = headers_of(given["headers"]) or None
     return kind(**given)
+
+
+def as_child_signal(request: SignalExternalRequest) -> SignalChildWorkflowInput:
+    """A signal to a child, as interceptors see it."""
+    target = request.target
+    given = SignalChildWorkflowInput(request.signal_name, request.args, target.workflow_id, target.namespace or None)
+    given.kwargs, given.arg_types = request.kwargs, request.arg_types
+    return given
+
+
+def as_external_signal(request: SignalExternalRequest) -> SignalExternalWorkflowInput:
+    """A signal to another workflow, as interceptors see it."""
+    target = request.target
+    given = SignalExternalWorkflowInput(request.signal_name, request.args, target.workflow_id)
+    given.workflow_run_id, given.namespace = target.run_id or None, target.namespace or None
+    given.kwargs, given.arg_types = request.kwargs, request.arg_types
+    return given
+
+
+def signal_to(target: Target, input: SignalChildWorkflowInput | SignalExternalWorkflowInput) -> SignalExternalRequest:
+    """What interceptors have made of a signal."""
+    return SignalExternalRequest(
+        target=target,
+        signal_name=input.signal,
+        args=tuple(input.args),
+        kwargs=dict(input.kwargs),
+        arg_types=input.arg_types,
+        headers=headers_of(input.headers) or None,
+    )

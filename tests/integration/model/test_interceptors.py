@@ -78,6 +78,12 @@ async def test_messages_carry_headers(listening: WorkflowHandle[list[str]]) -> N
     assert ["note Bob", "signal Cleo", "main Ada"] == await listening.result()
 
 
+async def test_headers_reach_children_and_others(stack: Stack, ada: None) -> None:
+    """The start of a child, a signal to it, and a signal to it as to any other workflow."""
+    result = await stack.client.execute_workflow(program.has_a_child)
+    assert {"note Ada as parent", "signal Ada as stranger", "main Ada's child"} == set(result)
+
+
 async def test_an_interceptor_may_wait_around_a_plain_handler(listening: WorkflowHandle[list[str]]) -> None:
     """What it waits for is durable, and the handler runs after it."""
     assert "waits Ada" == await listening.execute_update("plain", "waits")

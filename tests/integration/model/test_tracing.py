@@ -114,6 +114,18 @@ async def test_messages_are_linked_to_the_run(traced: Traced) -> None:
     assert [run.context.span_id] == [link.context.span_id for link in handled.links]
 
 
+async def test_children_are_in_the_trace_of_their_parent(traced: Traced) -> None:
+    """Their runs, and the signals that they get."""
+    await traced.stack.client.execute_workflow(program.has_a_child)
+    assert {
+        "StartChildWorkflow:order > RunWorkflow:has_a_child",
+        "RunWorkflow:order > StartChildWorkflow:order",
+        "SignalChildWorkflow:approve > RunWorkflow:has_a_child",
+        "HandleSignal:approve > SignalChildWorkflow:approve",
+    } <= set(traced.tree())
+    assert 1 == len({span.context.trace_id for span in traced.spans() if span.context})
+
+
 async def test_failures_are_recorded(traced: Traced) -> None:
     """The attempt and the end of the workflow say what went wrong; a rejected update is an error of its validator."""
     with pytest.raises(WorkflowFailureError):

@@ -5,9 +5,9 @@ import pytest
 from perdure import client
 from perdure._client_root import headers_of
 from perdure._options import StartOptions
-from perdure._runtime import ActivityRequest, ContinueAsNewRequest
+from perdure._runtime import ActivityRequest, ChildWorkflowRequest, ContinueAsNewRequest
 from perdure.exceptions import ConversionError
-from perdure_worker import ContinueAsNewInput, StartActivityInput
+from perdure_worker import ContinueAsNewInput, StartActivityInput, StartChildWorkflowInput
 from perdure_worker.workflow_interception import OTHERWISE_CALLED, as_input, as_request
 
 
@@ -17,10 +17,16 @@ def test_an_input_carries_every_option_of_a_start() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "request_type"), [(StartActivityInput, ActivityRequest), (ContinueAsNewInput, ContinueAsNewRequest)]
+    ("kind", "request_type"),
+    [
+        (StartActivityInput, ActivityRequest),
+        (StartChildWorkflowInput, ChildWorkflowRequest),
+        (ContinueAsNewInput, ContinueAsNewRequest),
+    ],
 )
 def test_an_input_carries_every_field_of_a_request(
-    kind: type[StartActivityInput | ContinueAsNewInput], request_type: type[ActivityRequest | ContinueAsNewRequest]
+    kind: type[StartActivityInput | StartChildWorkflowInput | ContinueAsNewInput],
+    request_type: type[ActivityRequest | ChildWorkflowRequest | ContinueAsNewRequest],
 ) -> None:
     """A field that were missing would be lost where interceptors are."""
     names = {OTHERWISE_CALLED.get(name, name) for name in kind.__dataclass_fields__}
