@@ -22,12 +22,23 @@ from perdure_proto.options import (
     RetryPolicy,
 )
 from perdure_proto.payload import EMPTY_LIST, NULL
+from perdure_proto.tasks import WorkflowTask
 
 UpdateStage = Literal["ADMITTED", "ACCEPTED", "COMPLETED"]
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What every request and answer is."""
+
+
+class EagerStart(Message, frozen=True, kw_only=True):
+    """Who would take the first workflow task with the answer to a start: a session of a worker in the same process.
+
+    `sequence` is the number of a request of that session, set aside for this; the task is acknowledged by it.
+    """
+
+    session: str
+    sequence: int
 
 
 class StartWorkflowRequest(Message, frozen=True, kw_only=True):
@@ -54,14 +65,19 @@ class StartWorkflowRequest(Message, frozen=True, kw_only=True):
     priority: Priority | None = None
     static_summary: str = ""
     static_details: str = ""
+    eager: EagerStart | None = None
 
 
 class StartWorkflowAnswer(Message, frozen=True, kw_only=True):
-    """`started` is false when an existing execution was used or the request was a repeat."""
+    """`started` is false when an existing execution was used or the request was a repeat.
+
+    `task` is there where the start was eager and could be; it is then delivered to that session as any other.
+    """
 
     workflow_id: str
     run_id: str
     started: bool = True
+    task: WorkflowTask | None = None
 
 
 class StartActivityRequest(Message, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ class StartWorkflowInput:
     start_signal_args: Sequence[Any] | None = None
     static_summary: str | None = None
     static_details: str | None = None
+    request_eager_start: bool | None = None
 
 
 @dataclass

@@ -94,6 +94,8 @@ class StartOptions(TypedDict, total=False):
     """One line about the workflow, for people."""
     static_details: str | None
     """Markdown about the workflow, for people."""
+    request_eager_start: bool
+    """Whether a worker of the same client in this process may take the first task with the answer. Default False."""
 
 
 class ChildOptions(TypedDict, total=False):

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from perdure._activity_requests import ActivityRequests
 from perdure._client_interceptor import OutboundInterceptor
 from perdure._connection import Connection
+from perdure._eager_start import EagerWorkers
 from perdure._query import LONG_POLL_SECONDS, query_of
 from perdure.converter import DataConverter
 from perdure_proto.async_activities import (
@@ -52,6 +53,8 @@ class Service(ActivityRequests):
         self.identity = identity
         self.converter = converter
         self.root: str = f"/api/v1/namespaces/{quote(namespace, safe='')}"
+        self.eager_workers = EagerWorkers()
+        """The workers of this client that run in this process."""
         self.outbound: OutboundInterceptor | None = None
         """What the calls of the client pass through; None when it has no interceptors."""
         self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()

@@ -30,6 +30,7 @@ from perdure._client_interceptor import (
 from perdure._client_root import Calls, chain, start_options
 from perdure._connection import Connection, ConnectionOptions
 from perdure._definition import Workflow, refuse_dynamic
+from perdure._eager_start import EagerWorker
 from perdure._handle import (
     WaitForStage,
     WorkflowHandle,
@@ -59,7 +60,8 @@ from perdure._with_start import WithStartWorkflowOperation, send
 from perdure.converter import DataConverter
 from perdure.exceptions import NotSupportedError, RPCError, WorkflowAlreadyStartedError
 from perdure_proto.errors import Code
-from perdure_proto.service import CountWorkflowsAnswer, StartWorkflowRequest, UpdateWithStartRequest
+from perdure_proto.service import CountWorkflowsAnswer, EagerStart, StartWorkflowRequest, UpdateWithStartRequest
+from perdure_proto.tasks import WorkflowTask
 
 __all__ = [
     "ActivityExecution",
@@ -94,6 +96,8 @@ __all__ = [
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+DEFAULT_TASK_QUEUE: Final = "default"
 
 LIST_PAGE_MAX: Final = 100
 """Rows that a list fetches at a time."""
@@ -258,14 +262,19 @@ class Client(StandaloneActivities):
         return await self._start_now(start, input.id, start_options(input))
 
     async def _start_now(self, start: _Start, workflow_id: str, given: dict[str, Any]) -> WorkflowHandle[Any]:
-        request = self._request(start, given)
+        taker = self._eager_taker(start, given)
+        task: WorkflowTask | None = None
         try:
-            answer = await self._service.start(workflow_id, request)
+            answer = await self._service.start(workflow_id, self._request(start, given))
+            task = answer.task
         except RPCError as error:
             if error.code != Code.WORKFLOW_ALREADY_STARTED:
                 raise
             run_id = error.details.get("run_id")
             raise WorkflowAlreadyStartedError(workflow_id, start.workflow_type, run_id=run_id) from error
+        finally:
+            if taker is not None:
+                taker[0].settle(taker[1], task)
         handle = self._handle(workflow_id, None, start.result_type)
         return handle.started_as(answer.run_id)
 
@@ -509,7 +518,18 @@ class Client(StandaloneActivities):
     def _handle(self, id: str, run_id: str | None, result_type: Any) -> WorkflowHandle[Any]:
         return WorkflowHandle(self._service, id, run_id=run_id, result_type=result_type)
 
+    def _eager_taker(self, start: _Start, given: dict[str, Any]) -> tuple[EagerWorker, EagerStart] | None:
+        """Who takes the first task in this process, if that is wanted and anybody can; it goes with the request."""
+        if not given.pop("request_eager_start", False):
+            return None
+        queue: str = given.get("task_queue") or DEFAULT_TASK_QUEUE
+        taker = self._service.eager_workers.reserve(queue, start.workflow_type)
+        if taker is not None:
+            given["eager"] = taker[1]
+        return taker
+
     def _request(self, start: _Start, options: dict[str, Any]) -> StartWorkflowRequest:
+        options.pop("request_eager_start", None)  # whoever can do it has taken it out
         for name in _NOT_HERE:
             if options.pop(name, None):
                 raise NotSupportedError(f"start_workflow({name}=…) is not in this version")

@@ -23,6 +23,7 @@ from perdure_worker.cache import Cache
 from perdure_worker.completions import Completions
 from perdure_worker.delivery import Delivery
 from perdure_worker.eager import EagerTurns
+from perdure_worker.eager_start import EagerStarts
 from perdure_worker.exchange import Exchange, Transport
 from perdure_worker.local_activities import LocalActivities, LocalParts
 from perdure_worker.options import WorkerOptions
@@ -80,6 +81,8 @@ class Assembly:
         self._delivery = Delivery(
             self._slots, self._completions, workflows=self._workflow_tasks, activities=self._activities
         )
+
+        self.eager_starts = EagerStarts(self._session, self._slots, around.registry, take=take)
 
     async def run(self) -> None:
         """Takes tasks until it is cancelled; raises what the service refused for good."""

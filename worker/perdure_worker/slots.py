@@ -50,6 +50,15 @@ class Slots:
         self._asked_activities += offer.activities
         return offer
 
+    def reserve(self, offer: Offer) -> bool:
+        """Asks for exactly this, where that much is free; `answered` gives it back."""
+        workflows, activities = self.unasked
+        if workflows < offer.workflows or activities < offer.activities:
+            return False
+        self._asked_workflows += offer.workflows
+        self._asked_activities += offer.activities
+        return True
+
     def answered(self, offer: Offer) -> None:
         """The request is over; what it brought is taken next."""
         self._asked_workflows -= offer.workflows

@@ -133,6 +133,7 @@ class Worker:
         if assembly is None or taking is None:
             return
         self._assembly = None
+        self._client.service.eager_workers.remove(self.task_queue, assembly.eager_starts)
         try:
             if not taking.done():
                 await assembly.stop()
@@ -149,6 +150,7 @@ class Worker:
         self._owner = asyncio.current_task()
         self._taking = asyncio.get_running_loop().create_task(self._assembly.run())
         self._taking.add_done_callback(self._on_end)
+        self._client.service.eager_workers.add(self.task_queue, self._assembly.eager_starts)
         log.info(
             WORKER_STARTED,
             task_queue=self.task_queue,
@@ -176,6 +178,7 @@ class Worker:
         log.error(WORKER_FAILED, task_queue=self.task_queue, error=str(error))
         if self._assembly is None:
             return  # it stops anyway
+        self._client.service.eager_workers.remove(self.task_queue, self._assembly.eager_starts)
         self._refusal = error
         if self._owner is not None:
             self._owner.cancel()

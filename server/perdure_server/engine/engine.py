@@ -234,7 +234,10 @@ class Engine:
             fairness_weight=priority.fairness_weight or 1.0,
             sticky_session="" if activity is not None else execution.sticky_session,
         )
-        if self.matching.offer(ref):
+        if execution.seat is not None:
+            execution.seat.ref = ref
+            execution.offered.add(place)  # type: ignore[arg-type]
+        elif self.matching.offer(ref):
             execution.offered.add(place)  # type: ignore[arg-type]
         else:
             self._park(execution, ref)

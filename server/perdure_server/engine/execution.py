@@ -11,6 +11,7 @@ from msgspec import Struct
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import UpdateStage, UpdateWorkflowAnswer
 from perdure_server.engine.batch import Batch
+from perdure_server.engine.eager_start import Seat
 from perdure_server.history.deadlines import Deadline
 from perdure_server.history.outbox import DeliveryKey
 from perdure_server.history.state import ExecutionState
@@ -59,6 +60,8 @@ class Execution:
         self.wake_at: datetime | None = None
         self.chunks: list[Chunk] = []
         self.sticky_session = ""
+        self.seat: Seat | None = None
+        """Where the first task goes instead of to matching, while the run starts eagerly."""
         self.offered: set[tuple[TaskKind, int]] = set()
         self.parked: set[int] = set()
         self.touched_at = 0.0

@@ -15,8 +15,10 @@ from perdure_proto import events as ev
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import StartWorkflowAnswer, StartWorkflowRequest
+from perdure_proto.tasks import WorkflowTask
 from perdure_server.engine.checks import check_start
 from perdure_server.engine.committer import AppendRefusedError
+from perdure_server.engine.eager_start import Seat, first_task, leave
 from perdure_server.engine.execution import Execution
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import run_deadlines
@@ -97,7 +99,7 @@ class Starts:
                 execution = self._begin(namespace, namespace_id, workflow_id, request)
                 _tell(on_begin, execution)
                 if await self._won(execution):
-                    return StartWorkflowAnswer(workflow_id=workflow_id, run_id=execution.run_id)
+                    return await self._seated(execution) if execution.seat else _started(execution)
                 current = await self._current(namespace, workflow_id)
                 if current is None:
                     continue
@@ -119,7 +121,13 @@ class Starts:
             await execution.landed()
         except AppendRefusedError:
             return False
+        except BaseException:  # who has asked is gone: nobody takes the seat
+            leave(self._engine, execution, execution.seat)
+            raise
         return True
+
+    async def _seated(self, execution: Execution) -> StartWorkflowAnswer:
+        return _started(execution, await first_task(self._engine, execution))
 
     async def _against(
         self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
@@ -149,7 +157,9 @@ class Starts:
             run_id = row.run_id if row is not None else ""
         if not run_id:
             return None
-        return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=run_id, started=False)
+        task = self._engine.matching.handed(request.eager.session, request.eager.sequence) if request.eager else None
+        task = task if isinstance(task, WorkflowTask) and task.run_id == run_id else None
+        return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=run_id, started=False, task=task)
 
     async def _conflict(
         self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
@@ -187,7 +197,7 @@ class Starts:
         )
         _tell(on_begin, execution)
         if await self._won(execution):
-            return StartWorkflowAnswer(workflow_id=execution.workflow_id, run_id=execution.run_id)
+            return await self._seated(execution) if execution.seat else _started(execution)
         self._engine.residents.remove(current)
         return None
 
@@ -200,6 +210,8 @@ class Starts:
         started = started_event(workflow_id, run_id, request, engine)
         key = RunKey(engine.residents.shard_of(namespace, workflow_id), run_id)
         execution = Execution(key, (namespace, workflow_id), namespace_id, begin(run_id, started))
+        if request.eager is not None:
+            execution.seat = Seat(request.eager)
         engine.residents.add(execution, is_current=True)
         stage_first_events(engine, execution, _opening(started, request), replaces=replaces)
         return execution
@@ -212,6 +224,10 @@ def _opening(started: ev.WorkflowExecutionStarted, request: StartWorkflowRequest
 def _tell(on_begin: OnBegin | None, execution: Execution) -> None:
     if on_begin is not None:
         on_begin(execution)
+
+
+def _started(execution: Execution, task: WorkflowTask | None = None) -> StartWorkflowAnswer:
+    return StartWorkflowAnswer(workflow_id=execution.workflow_id, run_id=execution.run_id, task=task)
 
 
 def started_event(

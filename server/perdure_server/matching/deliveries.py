@@ -15,10 +15,9 @@ import structlog
 
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.tasks import AnyCompletion, AnyTask, PollAnswer, PollRequest, RespondAnswer, RespondRequest
-from perdure_server.matching.backlog import Entry
 from perdure_server.matching.exchange import AnyAnswer, Delivery, Exchange, slot_of
 from perdure_server.matching.limits import MatchingLimits, exhausted
-from perdure_server.matching.port import TaskSource, Times
+from perdure_server.matching.port import TaskRef, TaskSource, Times
 from perdure_server.matching.routing import Router
 from perdure_server.matching.sessions import WorkerSession
 from perdure_server.matching.wheel import Wheel
@@ -53,6 +52,20 @@ class Deliveries:
         else:
             self._respond(exchange, request)
         return exchange
+
+    async def hand(self, session: WorkerSession, sequence: int, ref: TaskRef) -> AnyTask | None:
+        """A task that leaves by another way, kept as the answer to a request of this number."""
+        if sequence in session.deliveries or sequence in session.done or sequence in session.exchanges:
+            return None
+        task = await self._built(ref, session)
+        if task is None:
+            return None
+        if session.gone or session.quiet or sequence in session.deliveries:
+            self._source.undelivered(task.token, session)
+            return None
+        answer = PollAnswer(sequence=sequence, tasks=(task,))
+        session.deliveries[sequence] = Delivery(answer, {task.token: slot_of(ref)})
+        return task
 
     def abandon(self, exchange: Exchange) -> None:
         """Nobody waits any more. What runs goes on, so that a repeat finds the answer; what is parked is forgotten."""
@@ -195,7 +208,7 @@ class Deliveries:
             if not exchange.waiters or session.gone:
                 self._router.put_back(entry)
                 continue
-            task = await self._taken(entry, session)
+            task = await self._built(entry[3], session)
             if task is not None:
                 exchange.tasks.append(task)
                 continue
@@ -206,11 +219,11 @@ class Deliveries:
             if not (exchange.entries or self.closing):
                 self._router.pull(exchange)
 
-    async def _taken(self, entry: Entry, session: WorkerSession) -> AnyTask | None:
+    async def _built(self, ref: TaskRef, session: WorkerSession) -> AnyTask | None:
         try:
-            return await self._source.take(entry[3], session)
+            return await self._source.take(ref, session)
         except Exception:  # one task that cannot be built must not cost the others
-            log.exception("matching_take_failed", run_id=entry[3].run_id, type_name=entry[3].type_name)
+            log.exception("matching_take_failed", run_id=ref.run_id, type_name=ref.type_name)
             return None
 
     def _finish(self, exchange: Exchange) -> None:

@@ -12,7 +12,7 @@ import structlog
 
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import DescribeTaskQueueAnswer, PollerInfo
-from perdure_proto.tasks import AnyPush, LeaveRequest, PollAnswer, PollRequest, RespondAnswer, RespondRequest
+from perdure_proto.tasks import AnyPush, AnyTask, LeaveRequest, PollAnswer, PollRequest, RespondAnswer, RespondRequest
 from perdure_server.config import EngineSettings
 from perdure_server.matching.deliveries import Deliveries
 from perdure_server.matching.exchange import ACTIVITY, WORKFLOW, AnyAnswer, Exchange
@@ -64,6 +64,22 @@ class Matching:
         session.pushes.append(push)
         self._deliveries.pushed(session)
         return True
+
+    async def hand(self, session_id: str, sequence: int, ref: TaskRef) -> AnyTask | None:
+        """Give a task to a session outside of its requests, as if in the answer to the one of this number.
+
+        None: the session cannot have it, and the task is still due.
+        """
+        session = self._sessions.by_id.get(session_id)
+        if session is None or not session.may_have(ref) or self._deliveries.closing:
+            return None
+        return await self._deliveries.hand(session, sequence, ref)
+
+    def handed(self, session_id: str, sequence: int) -> AnyTask | None:
+        """The task that was handed out so, while it is not acknowledged."""
+        session = self._sessions.by_id.get(session_id)
+        delivery = session.deliveries.get(sequence) if session is not None else None
+        return delivery.answer.tasks[0] if delivery is not None and delivery.answer.tasks else None
 
     async def poll(self, namespace: str, queue: str, request: PollRequest) -> PollAnswer:
         """Tasks for a session, or none when the wait is over. May be cancelled: nothing is lost by that."""

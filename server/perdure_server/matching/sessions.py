@@ -23,7 +23,7 @@ from perdure_proto.tasks import (
 from perdure_server.matching.backlog import Entry, Skill
 from perdure_server.matching.exchange import ACTIVITY, WORKFLOW, Delivery, Exchange
 from perdure_server.matching.limits import MatchingLimits, exhausted
-from perdure_server.matching.port import TaskSource
+from perdure_server.matching.port import TaskRef, TaskSource
 from perdure_server.matching.queues import KindQueue, TaskQueue, TaskQueues
 from perdure_server.matching.rate import Rate
 from perdure_server.matching.takers import Group
@@ -90,6 +90,15 @@ class WorkerSession:
     def slots_max(self) -> int:
         """The most slots that one request may ask for."""
         return self.limits.slots_max
+
+    def may_have(self, ref: TaskRef) -> bool:
+        """Whether a workflow task can be handed to it now."""
+        return (
+            not (self.gone or self.quiet)
+            and (self.namespace, self.queue) == (ref.namespace, ref.task_queue)
+            and self.skills[WORKFLOW].covers(ref.type_name)
+            and len(self.deliveries) < self.limits.answers_cached_max
+        )
 
     def acknowledge(self, sequences: Iterable[int], source: TaskSource) -> None:
         """The worker has these answers: their tasks are its own now, and the answers need not be kept."""
