@@ -28,6 +28,7 @@ MODULES = (
     "perdure.activity",
     "perdure.client",
     "perdure.exceptions",
+    "perdure.metrics",
     "perdure.contrib.opentelemetry",
     "perdure_worker",
 )

@@ -18,6 +18,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from perdure.metrics import MetricMeter
 from perdure_proto.options import CancellationType, IdReusePolicy, ParentClosePolicy, Priority, RetryPolicy
 
 
@@ -284,6 +285,10 @@ class WorkflowRuntime(Protocol):
         """The data converter of the worker's client."""
         ...
 
+    def metric_meter(self) -> MetricMeter:
+        """The client's meter, silent on replay."""
+        ...
+
     def outside(self) -> AbstractContextManager[None]:
         """A block that sees real clocks and chance and may do I/O: for what exports, never for workflow code."""
         ...
@@ -306,6 +311,10 @@ class ActivityRuntime(Protocol):
 
     def is_cancelled(self) -> bool:
         """Whether it was asked to stop."""
+        ...
+
+    def metric_meter(self) -> MetricMeter:
+        """The client's meter."""
         ...
 
 

@@ -15,6 +15,7 @@ from perdure._connection import Connection
 from perdure._eager_start import EagerWorkers
 from perdure._query import LONG_POLL_SECONDS, query_of
 from perdure.converter import DataConverter
+from perdure.metrics import MetricMeter
 from perdure_proto.async_activities import (
     CompleteActivityRequest,
     FailActivityRequest,
@@ -53,6 +54,8 @@ class Service(ActivityRequests):
         self.identity = identity
         self.converter = converter
         self.root: str = f"/api/v1/namespaces/{quote(namespace, safe='')}"
+        self.meter = MetricMeter()
+        """Where metrics of users' code go."""
         self.eager_workers = EagerWorkers()
         """The workers of this client that run in this process."""
         self.outbound: OutboundInterceptor | None = None

@@ -14,6 +14,7 @@ from perdure._definition import ActivityHandle, Workflow, with_default_timeout
 from perdure._handlers import runtime_for
 from perdure._options import ActivityOptions, ContinueAsNewOptions, checked
 from perdure._runtime import ActivityRequest, ContinueAsNewRequest
+from perdure.metrics import MetricMeter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -193,6 +194,12 @@ def set_current_details(details: str) -> None:
     runtime_for("workflow.set_current_details()").not_here_yet("workflow.set_current_details()")
 
 
-def metric_meter() -> Any:
-    """Metrics of workflow code. Not in this version: raises `NotSupportedError`."""
-    runtime_for("workflow.metric_meter()").not_here_yet("workflow.metric_meter()")
+def metric_meter() -> MetricMeter:
+    """Metrics of workflow code: recorded once, silent on replay and in queries.
+
+    Values belong to the namespace, the task queue and the workflow type. Raises `RuntimeError` outside a workflow.
+
+    Example:
+        ``workflow.metric_meter().create_counter("orders").add(1, {"kind": "gift"})``
+    """
+    return runtime_for("workflow.metric_meter()").metric_meter()

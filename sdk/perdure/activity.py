@@ -22,6 +22,7 @@ from perdure._runtime import ActivityRuntime, CompleteAsyncError, current_activi
 from perdure._signature import caller, scope_around
 from perdure.converter import PayloadConverter
 from perdure.exceptions import ApplicationError, NotSupportedError
+from perdure.metrics import MetricMeter
 from perdure_proto.options import Priority, RetryPolicy
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "info",
     "is_cancelled",
     "logger",
+    "metric_meter",
     "payload_converter",
     "raise_complete_async",
     "transaction",
@@ -188,6 +190,23 @@ def heartbeat(*details: Any) -> None:
         ``activity.heartbeat(row_number)``
     """
     _running().heartbeat(details)
+
+
+def metric_meter() -> MetricMeter:
+    """Metrics of activity code. Values belong to the namespace, the task queue and the activity type.
+
+    Raises `RuntimeError` outside an activity.
+
+    Example:
+        ``activity.metric_meter().create_histogram("rows").record(len(rows))``
+    """
+    info = _running().info()
+    belongs_to = {
+        "namespace": info.workflow_namespace,
+        "task_queue": info.task_queue,
+        "activity_type": info.activity_type,
+    }
+    return _running().metric_meter().with_additional_attributes(belongs_to)
 
 
 def cancellation_details() -> ActivityCancellationDetails | None:

@@ -59,6 +59,7 @@ from perdure._standalone import (
 from perdure._with_start import WithStartWorkflowOperation, send
 from perdure.converter import DataConverter
 from perdure.exceptions import NotSupportedError, RPCError, WorkflowAlreadyStartedError
+from perdure.metrics import MetricMeter
 from perdure_proto.errors import Code
 from perdure_proto.service import CountWorkflowsAnswer, EagerStart, StartWorkflowRequest, UpdateWithStartRequest
 from perdure_proto.tasks import WorkflowTask
@@ -148,6 +149,7 @@ class Client(StandaloneActivities):
         rpc_timeout: timedelta | float = 30.0,
         identity: str | None = None,
         interceptors: Sequence[Interceptor] = (),
+        metric_meter: MetricMeter | None = None,
     ) -> Self:
         """Connects, and checks that the server is one that this client can talk to.
 
@@ -161,6 +163,7 @@ class Client(StandaloneActivities):
             identity: who this client is, in histories. Default: process id and host name.
             interceptors: what every call passes through, the first one outermost. Those that are interceptors of
                 workers too take part in this client's workers. Default none.
+            metric_meter: where metrics of workflows and activities of this client's workers go. Default: nowhere.
 
         Raises `RPCError`: `UNAVAILABLE` when nothing answers, `PROTOCOL_VERSION` when the server is too old or too new.
 
@@ -176,7 +179,9 @@ class Client(StandaloneActivities):
             raise
         name = identity or f"{os.getpid()}@{socket.gethostname()}"
         converter = data_converter or DataConverter()
-        return cls(Service(connection, namespace, identity=name, converter=converter), interceptors=interceptors)
+        service = Service(connection, namespace, identity=name, converter=converter)
+        service.meter = metric_meter or service.meter
+        return cls(service, interceptors=interceptors)
 
     @property
     def namespace(self) -> str:
@@ -197,6 +202,11 @@ class Client(StandaloneActivities):
     def interceptors(self) -> Sequence[Interceptor]:
         """What its calls pass through, the first one outermost."""
         return self._interceptors
+
+    @property
+    def metric_meter(self) -> MetricMeter:
+        """Where metrics of its workers' code go."""
+        return self._service.meter
 
     @property
     def service(self) -> Service:

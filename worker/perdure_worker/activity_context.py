@@ -18,6 +18,7 @@ from msgspec import Raw, Struct
 from perdure._runtime import ActivityRuntime
 from perdure.activity import ActivityCancellationDetails, Info
 from perdure.converter import DataConverter
+from perdure.metrics import MetricMeter
 from perdure_proto.errors import Code
 from perdure_proto.tasks import ActivityHeartbeat, ActivityTask, CompletionResult
 from perdure_worker.activity_info import details_of, info_of
@@ -46,6 +47,7 @@ class AttemptParts(Struct, frozen=True, kw_only=True):
     namespace: str
     task_queue: str
     call_soon_threadsafe: Callable[..., object]
+    meter: MetricMeter = MetricMeter()
 
 
 class Attempt:
@@ -90,6 +92,10 @@ class Attempt:
     def is_cancelled(self) -> bool:
         """Whether it was asked to stop."""
         return self.stop.is_set()
+
+    def metric_meter(self) -> MetricMeter:
+        """Where its metrics go."""
+        return self._parts.meter
 
     def cancellation_details(self) -> ActivityCancellationDetails | None:
         """Why it was asked to stop; None when it was not."""
@@ -140,7 +146,8 @@ class Attempt:
 class LocalAttempt:
     """An attempt of a local activity; the `ActivityRuntime` of its code. Its heartbeats go nowhere."""
 
-    def __init__(self, describe: Callable[[], Info]) -> None:
+    def __init__(self, describe: Callable[[], Info], meter: MetricMeter) -> None:
+        self._meter = meter
         self.stop = Stop()
         self.intercepted: ActivityRuntime | None = None
         self._describe = describe
@@ -157,6 +164,10 @@ class LocalAttempt:
     def is_cancelled(self) -> bool:
         """Whether it was asked to stop."""
         return self.stop.is_set()
+
+    def metric_meter(self) -> MetricMeter:
+        """Where its metrics go."""
+        return self._meter
 
     def cancellation_details(self) -> ActivityCancellationDetails | None:
         """Why it was asked to stop; None when it was not."""

@@ -18,6 +18,7 @@ from perdure._worker_interceptor import (
     Interceptor,
 )
 from perdure.activity import Info
+from perdure.metrics import MetricMeter
 
 FATAL: Final = (SystemExit, KeyboardInterrupt)
 """What would end the worker if a task of its loop raised it."""
@@ -38,6 +39,9 @@ class Runtime:
 
     def cancellation_details(self) -> Any:  # noqa: ANN401 - as the seam has it
         return self._runtime.cancellation_details()
+
+    def metric_meter(self) -> MetricMeter:
+        return self._runtime.metric_meter()
 
     def is_cancelled(self) -> bool:
         return self._runtime.is_cancelled()

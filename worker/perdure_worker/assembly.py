@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from perdure.converter import DataConverter
 from perdure.exceptions import RPCError
+from perdure.metrics import MetricMeter
 from perdure_proto.codec import encoder
 from perdure_proto.tasks import LeaveRequest, PollAnswer, RespondAnswer, WorkerInfo
 from perdure_worker.activities import Activities, ActivityParts
@@ -57,6 +58,7 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     who: WorkerInfo
     namespace_path: str
     queue_path: str
+    meter: MetricMeter = MetricMeter()
 
 
 class Assembly:
@@ -153,6 +155,7 @@ class Assembly:
                 namespace=around.namespace,
                 task_queue=around.options.task_queue,
                 call_soon_threadsafe=loop.call_soon_threadsafe,
+                meter=around.meter,
             ),
             slots=self._slots,
             eager=EagerTurns(self._cache, self._slots),
@@ -176,6 +179,7 @@ class Assembly:
                 task_queue=around.options.task_queue,
                 converter=around.converter,
                 interceptors=workflow_interceptors(around.options.interceptors),
+                meter=around.meter,
                 watchdog=self._watchdog,
             ),
         )
@@ -191,6 +195,7 @@ class Assembly:
             namespace=around.namespace,
             task_queue=around.options.task_queue,
             interceptors=around.options.interceptors,
+            meter=around.meter,
         )
 
 

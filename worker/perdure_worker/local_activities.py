@@ -22,6 +22,7 @@ from perdure._runtime import current_activity
 from perdure._worker_interceptor import Interceptor
 from perdure.activity import Info
 from perdure.converter import DataConverter
+from perdure.metrics import MetricMeter
 from perdure_proto.failures import (
     ApplicationFailure,
     CanceledFailure,
@@ -57,6 +58,7 @@ class LocalParts(Struct, frozen=True, kw_only=True):
     namespace: str
     task_queue: str
     interceptors: Sequence[Interceptor] = ()
+    meter: MetricMeter = MetricMeter()
 
 
 class LocalActivities:
@@ -134,7 +136,7 @@ class LocalAttempts:
         )
 
     async def _call(self, activity: RegisteredActivity) -> Any:  # noqa: ANN401 - whatever the activity returns
-        attempt = LocalAttempt(self._info)
+        attempt = LocalAttempt(self._info, self._parts.meter)
         args, kwargs = self._activity.args, self._activity.kwargs
         if activity.definition.dynamic:
             converter = self._parts.converter

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Raw, Struct
 
 from perdure._worker_interceptor import WorkflowInboundInterceptor
+from perdure.metrics import MetricMeter
 from perdure_proto.commands import AnyCommand, ScheduleActivityTask
 from perdure_proto.events import WorkflowTaskFailedCause
 from perdure_proto.failures import Failure, RetryState
@@ -95,5 +96,6 @@ class InstanceOptions(Struct, frozen=True, kw_only=True):
     """The client's `DataConverter`."""
     interceptors: tuple[type[WorkflowInboundInterceptor], ...] = ()
     """What runs around workflows, the first one outermost."""
+    meter: MetricMeter = MetricMeter()
     watchdog: Any = None
     """Armed around each drive; None leaves out the check for blocked loops."""

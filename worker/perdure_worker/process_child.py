@@ -24,6 +24,7 @@ from perdure._runtime import CompleteAsyncError, current_activity
 from perdure.activity import ActivityCancellationDetails, Info
 from perdure.converter import DataConverter
 from perdure.exceptions import ApplicationError
+from perdure.metrics import MetricMeter
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.failures import Failure
@@ -110,6 +111,10 @@ class ChildAttempt:
     def heartbeat(self, details: tuple[object, ...]) -> None:
         """Says that the attempt goes on."""
         self._outbox.send(Heartbeat(details))
+
+    def metric_meter(self) -> MetricMeter:
+        """One that goes nowhere: a sink belongs to the process that made it."""
+        return MetricMeter()
 
     def is_cancelled(self) -> bool:
         """Never: the process of a cancelled attempt is gone."""

@@ -188,6 +188,7 @@ class Worker:
         return Surroundings(
             transport=self._client.service.connection,
             converter=self._client.data_converter,
+            meter=self._client.metric_meter,
             namespace=self._client.namespace,
             registry=self._registry,
             options=self._options,

@@ -27,6 +27,7 @@ from perdure._runtime import (
 from perdure._workflow_info import Info, ParentInfo, UpdateInfo
 from perdure.converter import DataConverter
 from perdure.exceptions import ContinueAsNewError, NotSupportedError
+from perdure.metrics import MetricMeter
 from perdure_proto.codec import encoder
 from perdure_proto.commands import RecordMarker
 from perdure_proto.events import WorkflowExecutionStarted
@@ -44,6 +45,7 @@ from perdure_worker.run import Run
 from perdure_worker.timers import Timers
 from perdure_worker.updates import Updates, current_update
 from perdure_worker.workflow_log import log
+from perdure_worker.workflow_metrics import OnceRecorded
 
 
 class Parts:
@@ -218,6 +220,16 @@ class WorkflowCalls:
 
     def converter(self) -> DataConverter:
         return self._run.converter
+
+    def metric_meter(self) -> MetricMeter:
+        run = self._run
+        belongs_to = {
+            "namespace": run.options.namespace,
+            "task_queue": run.options.task_queue,
+            "workflow_type": run.definition.name,
+        }
+        meter = run.options.meter
+        return MetricMeter(OnceRecorded(run, meter.sink), {**meter.attributes, **belongs_to})
 
     def outside(self) -> Suspension:
         return Suspension(current)

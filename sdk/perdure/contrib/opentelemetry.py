@@ -20,6 +20,7 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
+from opentelemetry.metrics import Meter, get_meter
 from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import SpanProcessor
@@ -37,9 +38,10 @@ from perdure.activity import ActivityHandle
 from perdure.activity import info as activity_info
 from perdure.client import WorkflowHandle, WorkflowUpdateHandle
 from perdure.exceptions import ContinueAsNewError, NondeterminismError
+from perdure.metrics import MetricKind, Record
 from perdure.workflow import ChildWorkflowHandle
 
-__all__ = ["TracingInterceptor", "completed_span"]
+__all__ = ["OpenTelemetrySink", "TracingInterceptor", "completed_span"]
 
 HEADER: Final = "_tracer-data"
 """The header that carries the context: what the propagator writes."""
@@ -365,6 +367,37 @@ def completed_span(name: str, *, attributes: Attributes | None = None, exception
     run = _run.get()
     if run is not None and not runtime.is_read_only():
         run.completed(name, attributes=attributes, exception=exception)
+
+
+class OpenTelemetrySink:
+    """Takes the metrics of workflows and activities to OpenTelemetry.
+
+    Args:
+        meter: makes the instruments. Default: that of the global provider.
+
+    Example:
+        ``client = await Client.connect(metric_meter=MetricMeter(OpenTelemetrySink()))``
+    """
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        self._meter = meter or get_meter("perdure")
+        self._made: dict[tuple[MetricKind, str], Record] = {}
+
+    def instrument(self, kind: MetricKind, name: str, description: str, unit: str) -> Record:
+        """What takes the values of one instrument; the first description and unit of a name stay."""
+        known = self._made.get((kind, name))
+        if known is None:
+            known = self._made[kind, name] = self._make(kind, name, description, unit)
+        return known
+
+    def _make(self, kind: MetricKind, name: str, description: str, unit: str) -> Record:
+        match kind:
+            case "counter":
+                return self._meter.create_counter(name, unit, description).add
+            case "histogram":
+                return self._meter.create_histogram(name, unit, description).record
+            case "gauge":
+                return self._meter.create_gauge(name, unit, description).set
 
 
 def _record(span: Span, error: BaseException, at: int | None) -> None:

@@ -21,6 +21,7 @@ from perdure._runtime import (
 )
 from perdure.converter import DataConverter
 from perdure.exceptions import ContinueAsNewError, NotSupportedError
+from perdure.metrics import MetricMeter
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -168,6 +169,9 @@ class StandInRuntime:
 
     def not_here_yet(self, what: str) -> NoReturn:
         raise NotSupportedError(f"{what} is not in this version")
+
+    def metric_meter(self) -> MetricMeter:
+        return MetricMeter()
 
     def outside(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -153,7 +153,6 @@ def test_a_run_asks_for_the_one_before() -> None:
 
 MISSING: list[Callable[[], object]] = [
     workflow.saga,
-    workflow.metric_meter,
     lambda: workflow.waitpoint("w"),
     lambda: workflow.upsert_memo({}),
     lambda: workflow.upsert_search_attributes({}),
