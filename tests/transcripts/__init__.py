@@ -1,3 +1,4 @@
 """Each module of scenarios enters its stories when it is imported: whoever asks for one of them has all."""
 
+from tests.transcripts import activities as activities
 from tests.transcripts import chains as chains

@@ -42,6 +42,8 @@ def need_task(draft: Draft, *, ends_wait: bool = False) -> None:
     if not had_task(draft.state) and not (is_delayed(draft.state) or (ends_wait and is_waiting(draft.state))):
         return
     speculative = task is not None and task.kind == "speculative" and task.started is None
+    if speculative and any(type(event) is ev.WorkflowTaskScheduled for event in draft.events):
+        return  # it has got its event with the news before this
     if draft.has_task and not speculative:
         return
     schedule_task(draft)
