@@ -112,6 +112,7 @@ COLUMNS: Mapping[str, dict[str, Column]] = {
         "heartbeat_details",
         "heartbeat_encoding",
         "last_failure",
+        "transactional",
     ),
     "activities_gone": fields(*RUN, "scheduled_event_id"),
     "activities_cleared": fields(*RUN),

@@ -1,8 +1,8 @@
 """The storage seam: what the engine and the committer ask of a store, and the rows that cross it.
 
 Lock order, kept by every statement: fences, current_executions, history, executions, activities, buffered_events,
-wakes, parked, snapshots; within a table by primary key, ascending. Every write depends on the fence row; rows of a
-run that has an append in the same batch depend on that append's acceptance too.
+wakes, parked, snapshots, outcomes; within a table by primary key, ascending. Every write depends on the fence row;
+rows of a run that has an append in the same batch depend on that append's acceptance too.
 """
 
 from __future__ import annotations
@@ -110,14 +110,27 @@ class ActivityRow(Struct):
     heartbeat_details: bytes | None = None
     heartbeat_encoding: str = ""
     last_failure: bytes | None = None
+    transactional: bool = False
 
 
 class ActivityKey(Struct, frozen=True, order=True):
-    """A row of `activities` that goes."""
+    """An activity as the store names it."""
 
     shard_id: int
     run_id: str
     scheduled_event_id: int
+
+
+class OutcomeRow(Struct, frozen=True):
+    """How a transactional activity ended: an attempt's result (JSON), or a `seal` that keeps all attempts out."""
+
+    key: ActivityKey
+    seal: str
+    attempt: int
+    started_at: datetime | None
+    identity: str
+    result: bytes | None
+    encoding: str
 
 
 class BufferedEvent(Struct):
@@ -336,6 +349,21 @@ class Store(Protocol):
 
     async def namespaces(self) -> list[NamespaceRow]:
         """All of them."""
+        ...
+
+    async def seal_outcome(self, fence: Fence, key: ActivityKey, seal: str) -> OutcomeRow | None:
+        """Keeps all attempts of an activity from committing, or tells which one has; None when the fence is lost.
+
+        Waits for an attempt that is about to commit, and raises `StoreUnavailableError` when that takes too long.
+        """
+        ...
+
+    async def unseal_outcome(self, fence: Fence, key: ActivityKey, seal: str) -> None:
+        """Takes a seal away, if it is still this one."""
+        ...
+
+    async def outcomes(self, keys: Sequence[ActivityKey]) -> list[OutcomeRow]:
+        """Those of these activities that have an outcome or a seal."""
         ...
 
     async def delete_expired(self, limit: int) -> int:

@@ -1,8 +1,9 @@
 """The store on Postgres: one connection that commits, a small pool that reads, and fences.
 
 Lock order of every statement, within a table by primary key: fences, current_executions, history, executions,
-activities, buffered_events, wakes, parked, snapshots. One committer writes a group; against it there are only whoever
-takes over (fences alone) and retention (closed runs, in this order).
+activities, buffered_events, wakes, parked, snapshots, outcomes. One committer writes a group; against it there are only
+whoever takes over (fences alone), retention (closed runs, in this order), seals (fences, outcomes), and users'
+transactions (executions for key share, outcomes).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Self
 from perdure_server.store.commit import CommitConnection
 from perdure_server.store.fences import Fences
 from perdure_server.store.namespaces import Namespaces
+from perdure_server.store.outcomes import Outcomes
 from perdure_server.store.pool import ReadPool
 from perdure_server.store.port import CommitBatch, CommitResult, Fence
 from perdure_server.store.read import RunReads
@@ -20,25 +22,27 @@ from perdure_server.store.retention import Retention
 from perdure_server.store.visibility import Visibility
 
 
-class PostgresStore(RunReads, Visibility, Namespaces, Retention):
+class PostgresStore(RunReads, Outcomes, Visibility, Namespaces, Retention):
     """The port's `Store` for one group. `await PostgresStore.open(dsn)`; a context manager that closes itself."""
 
-    def __init__(self, dsn: str, pool: ReadPool, group_id: int) -> None:
+    def __init__(self, dsn: str, pool: ReadPool, seal_pool: ReadPool, group_id: int) -> None:
         self.dsn = dsn
         self.group_id = group_id
         self._pool = pool
+        self._seal_pool = seal_pool
         self._committing = CommitConnection(dsn)
         self.fences = Fences(dsn, pool)
 
     @classmethod
     async def open(cls, dsn: str, *, group_id: int = 1) -> Self:
         """A store over a migrated database; it connects when first used."""
-        return cls(dsn, await ReadPool.open(dsn), group_id)
+        return cls(dsn, await ReadPool.open(dsn), await ReadPool.open(dsn), group_id)
 
     async def close(self) -> None:
         """Let go of all connections."""
         await self._committing.close()
         await self._pool.close()
+        await self._seal_pool.close()
 
     async def commit(self, fence: Fence, batch: CommitBatch) -> CommitResult:
         """The whole batch in one statement, or nothing."""

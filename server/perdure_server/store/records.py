@@ -10,11 +10,13 @@ from uuid import UUID
 import asyncpg
 
 from perdure_server.store.port import (
+    ActivityKey,
     ActivityRow,
     BufferedEvent,
     ExecutionRow,
     HistoryRow,
     NamespaceRow,
+    OutcomeRow,
     Parked,
     RunKey,
     Snapshot,
@@ -64,6 +66,18 @@ def read_parked(record: Record) -> Parked:
         record["task_queue"],
         record["kind"],
         record["priority"],
+    )
+
+
+def read_outcome(record: Record) -> OutcomeRow:
+    return OutcomeRow(
+        ActivityKey(record["shard_id"], str(record["run_id"]), record["scheduled_event_id"]),
+        seal="" if record["seal"] is None else str(record["seal"]),
+        attempt=record["attempt"],
+        started_at=record["started_at"],
+        identity=record["identity"],
+        result=record["result"],
+        encoding=record["encoding"],
     )
 
 

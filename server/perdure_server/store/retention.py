@@ -18,6 +18,7 @@ BESIDE_CURRENT = (
     "delete_wakes",
     "delete_parked",
     "delete_snapshots",
+    "delete_outcomes",
 )
 """In lock order; `delete_current` comes before them."""
 

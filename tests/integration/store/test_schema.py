@@ -28,7 +28,10 @@ CATALOG = {
     "views": "select viewname, definition from pg_views where schemaname = 'public' order by viewname",
     "functions": """
         select proname, pg_get_functiondef(oid), obj_description(oid) from pg_proc
-        where pronamespace = 'public'::regnamespace order by proname""",
+        where pronamespace in ('public'::regnamespace, 'perdure_transactions'::regnamespace) order by proname""",
+    "rights": """
+        select proname, proacl::text from pg_proc
+        where pronamespace = 'perdure_transactions'::regnamespace order by proname""",
     "namespaces": "select name, description, retention from namespaces order by name",
 }
 
