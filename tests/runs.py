@@ -47,6 +47,9 @@ def started_event(**changes: Any) -> ev.WorkflowExecutionStarted:
     return ev.WorkflowExecutionStarted(**{**attributes, **changes})
 
 
+_KEPT = (rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptDetached, rec.TransactionBegun)
+
+
 class Run:
     """A run that begins with `events`, or with a start and a first task."""
 
@@ -145,7 +148,7 @@ class Run:
 
     def _record(self, fact: rec.AnyRecord) -> None:
         record(self.state, fact)
-        if isinstance(fact, rec.AttemptFailed | rec.AttemptHeartbeat | rec.AttemptDetached) or (
+        if isinstance(fact, _KEPT) or (
             isinstance(fact, rec.AttemptReturned) and fact.scheduled_event_id in self.rows
         ):
             self.keep(fact.scheduled_event_id)

@@ -231,10 +231,14 @@ class EagerTurn(WorkerMessage, frozen=True, kw_only=True):
 
 
 class ActivityTaskCompletion(Completion, frozen=True, kw_only=True):
-    """The activity returned. With `turn`, what the workflow does then is in the same commit."""
+    """The activity returned. With `turn`, what the workflow does then is in the same commit.
+
+    `recorded`: the result has committed in `outcomes`, in the attempt's own transaction.
+    """
 
     result: Raw = NULL
     encoding: str = ""
+    recorded: bool = False
     turn: EagerTurn | None = None
 
 
@@ -262,6 +266,14 @@ class ActivityHeartbeat(Completion, frozen=True, kw_only=True):
     encoding: str = ""
 
 
+class ActivityTransaction(Completion, frozen=True, kw_only=True):
+    """The attempt is about to begin a transaction in which it records its result itself.
+
+    The answer's `place` says where. No transaction may begin before it: from then on the service closes the activity
+    only with what was recorded, or behind a seal that keeps every attempt from committing.
+    """
+
+
 class TaskReturned(Completion, frozen=True, kw_only=True):
     """The worker hands a task back: it stops, or took more than it can run. No attempt is counted."""
 
@@ -275,6 +287,7 @@ AnyCompletion = (
     | ActivityTaskCancellation
     | ActivityTaskDetached
     | ActivityHeartbeat
+    | ActivityTransaction
     | TaskReturned
 )
 
@@ -290,17 +303,31 @@ class RespondRequest(WorkerMessage, frozen=True, kw_only=True):
     activity_slots: int = 0
 
 
+class OutcomePlace(WorkerMessage, frozen=True, kw_only=True):
+    """What a transactional activity gives `record_outcome` besides its result, and how large that may be."""
+
+    group_id: int
+    shard_id: int
+    run_id: str
+    scheduled_event_id: int
+    attempt: int
+    started_at: datetime
+    result_bytes_max: int
+
+
 class CompletionResult(WorkerMessage, frozen=True, kw_only=True):
     """What became of one completion, in the order of the request: no code means done, and durable.
 
     A refused workflow task (`TASK_NOT_FOUND`, `UNHANDLED_COMMAND`, `BAD_COMMAND`) makes the worker evict the run, and
     so does an eager turn that was not taken: one that was has the size of the history in `history_size_bytes`.
+    `place` answers an `ActivityTransaction`.
     """
 
     code: Code | None = None
     message: str = ""
     cancel_requested: bool = False
     history_size_bytes: int = 0
+    place: OutcomePlace | None = None
 
 
 class RespondAnswer(WorkerMessage, frozen=True, kw_only=True):

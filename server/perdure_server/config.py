@@ -59,6 +59,8 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     sticky_schedule_to_start: timedelta = timedelta(seconds=5)
     worker_quiet_max: timedelta = timedelta(seconds=1)
     worker_lost_after: timedelta = timedelta(seconds=10)
+    outcome_looked_for_after: timedelta = timedelta(seconds=1)
+    outcomes_page: int = 500
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):

@@ -12,8 +12,10 @@ from perdure_proto.commands import AnyCommand
 from perdure_proto.failures import Failure
 from perdure_server.config import Limits
 from perdure_server.history import requests as req
-from perdure_server.history.decision import Decision, NewRun
+from perdure_server.history.decide import decide
+from perdure_server.history.decision import NOTHING, Decision, Moment, NewRun
 from perdure_server.history.invariants import same_state, violations
+from perdure_server.history.outcomes import closes_otherwise
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.chain import first_events
 from perdure_server.history.transitions.standalone import opening
@@ -32,6 +34,7 @@ class Script:
         started = started_event(**start)
         self.run = Run(opening(started, activity) if activity else first_events(started), limits=limits)
         self.token: dict[str, Any] = {}
+        self.sealed: set[int] = set()
         for event in self.run.events:
             self._event(event)
 
@@ -51,6 +54,10 @@ class Script:
     def ask(self, request: req.Request) -> Decision:
         """A request goes in; what it brings is written down."""
         self.lines += ["", f"{self._clock()} > {described(request)}"]
+        held = self._held(request)
+        if held:
+            self.lines.append(f"         held     until sealed: {', '.join(map(str, held))}")
+            return NOTHING
         decision = self.run.ask(request)
         for event in decision.events:
             self._event(event)
@@ -67,6 +74,11 @@ class Script:
         assert [] == violations(self.run.events)
         assert [] == same_state(self.state, self.run.rebuilt().state)
         return decision
+
+    def _held(self, request: req.Request) -> list[int]:
+        """The activities that the shell must seal first."""
+        decision = decide(self.state, request, Moment(self.run.now, self.run.limits))
+        return [each for each in closes_otherwise(self.state, request, decision) if each not in self.sealed]
 
     def take(self) -> None:
         """A worker takes the workflow task."""

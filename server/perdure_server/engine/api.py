@@ -54,6 +54,7 @@ class EngineApi:
         """Ends what waits; nothing is handed out any more."""
         await self.matching.close()
         self.handout.stop()
+        self.engine.outcomes.stop()
         self.engine.timers.stop()
         self.engine.outbox.stop()
         self.engine.abandon()

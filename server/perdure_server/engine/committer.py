@@ -89,6 +89,11 @@ class Committer:
         return self._batches[-1]
 
     @property
+    def fence(self) -> Fence:
+        """What we commit under; also what else we write depends on it."""
+        return self._owner.fence
+
+    @property
     def open_batch(self) -> Batch:
         """The batch that takes what is staged now."""
         return self._batches[-1]

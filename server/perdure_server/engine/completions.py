@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from perdure_proto import commands as cmd
 from perdure_proto import tasks
@@ -16,16 +16,20 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import WorkflowExecutionSignaled
 from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_server.engine.eager import commands_of, opens_run, result_of, take_eagerly
-from perdure_server.engine.execution import Execution
+from perdure_server.engine.execution import Execution, Held
 from perdure_server.engine.handout import on_activity, on_task
 from perdure_server.engine.tokens import ActivityToken, AnyToken, QueryToken, WorkflowToken, parse
 from perdure_server.history import requests as req
+from perdure_server.history.decision import Decision
 from perdure_server.matching.port import Session
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
     from perdure_server.engine.queries import Queries
 
+
+Result: TypeAlias = tasks.CompletionResult | Held
+"""What became of a completion, or that it is known later."""
 
 AT_ONCE_MAX = 16
 """So many completions are taken in one turn of the loop: what is staged begins to commit, and others get theirs."""
@@ -37,7 +41,7 @@ class Completions:
     def __init__(self, engine: Engine, queries: Queries) -> None:
         self._engine = engine
         self._queries = queries
-        self._table: dict[type[tasks.Completion], Callable[[Any, Any, Session], Awaitable[tasks.CompletionResult]]] = {
+        self._table: dict[type[tasks.Completion], Callable[[Any, Any, Session], Awaitable[Result]]] = {
             tasks.WorkflowTaskCompletion: self._workflow_completed,
             tasks.WorkflowTaskFailure: self._workflow_failed,
             tasks.QueryTaskCompletion: self._query_completed,
@@ -46,6 +50,7 @@ class Completions:
             tasks.ActivityTaskCancellation: self._activity_cancelled,
             tasks.ActivityTaskDetached: self._activity_detached,
             tasks.ActivityHeartbeat: self._heartbeat,
+            tasks.ActivityTransaction: self._begin_transaction,
             tasks.TaskReturned: self._returned,
         }
 
@@ -54,11 +59,12 @@ class Completions:
     ) -> list[tasks.CompletionResult]:
         """One result for each, in order, once all are durable."""
         touched: dict[str, Execution] = {}
-        results = []
+        told: list[Result] = []
         for number, each in enumerate(completions, 1):
-            results.append(await self._one(namespace, session, each, touched))
+            told.append(await self._one(namespace, session, each, touched))
             if number % AT_ONCE_MAX == 0:
                 await asyncio.sleep(0)
+        results = [result_of(await asyncio.shield(r.later)) if isinstance(r, Held) else r for r in told]
         failed: dict[str, ServiceError] = {}
         barrier = self._engine.committer.barrier()  # one for all: what they staged is in the same batch or before it
         for run_id, execution in touched.items():
@@ -75,7 +81,7 @@ class Completions:
 
     async def _one(
         self, namespace: str, session: Session, completion: tasks.AnyCompletion, touched: dict[str, Execution]
-    ) -> tasks.CompletionResult:
+    ) -> Result:
         try:
             token = parse(completion.token)
             if isinstance(completion, tasks.QueryTaskCompletion):
@@ -92,7 +98,7 @@ class Completions:
 
     async def _workflow_completed(
         self, at: tuple[Execution, AnyToken], completion: tasks.WorkflowTaskCompletion, session: Session
-    ) -> tasks.CompletionResult:
+    ) -> Result:
         execution, token = at
         commands = commands_of(completion.commands)
         opens = opens_run(execution, commands)
@@ -110,7 +116,7 @@ class Completions:
         decision = self._engine.transact(execution, request)
         if decision.refused is not None:
             execution.sticky_session = ""
-        return result_of(decision)
+        return _result(decision)
 
     async def _workflow_failed(
         self, at: tuple[Execution, AnyToken], completion: tasks.WorkflowTaskFailure, session: Session
@@ -137,32 +143,37 @@ class Completions:
 
     async def _activity_completed(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTaskCompletion, session: Session
-    ) -> tasks.CompletionResult:
+    ) -> Result:
         execution, token = at
         size = len(bytes(completion.result))
-        if size > self._engine.limits.payload_bytes_max:
+        if size > self._engine.limits.payload_bytes_max and not completion.recorded:
             failure = _too_large(size, self._engine.limits.payload_bytes_max)
             return await self._activity_failed(at, tasks.ActivityTaskFailure(token="", failure=failure), session)
         fields = self._attempt(token, session)
-        request = req.CompleteActivity(**fields, result=completion.result, encoding=completion.encoding)
+        request = req.CompleteActivity(
+            **fields, result=completion.result, encoding=completion.encoding, recorded=completion.recorded
+        )
         if completion.turn is None:
-            return result_of(self._engine.transact(execution, request))
+            return _result(self._engine.transact(execution, request))
+        if execution.transactional and not completion.recorded:
+            execution.sticky_session = ""
+            return _result(self._engine.transact(execution, request))
         return take_eagerly(self._engine, execution, request, completion.turn, session.worker.build_id)
 
     async def _activity_failed(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTaskFailure, session: Session
-    ) -> tasks.CompletionResult:
+    ) -> Result:
         execution, token = at
         request = req.FailActivity(**self._attempt(token, session), failure=completion.failure)
-        return result_of(self._engine.transact(execution, request))
+        return _result(self._engine.transact(execution, request))
 
     async def _activity_cancelled(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTaskCancellation, session: Session
-    ) -> tasks.CompletionResult:
+    ) -> Result:
         execution, token = at
         fields = self._attempt(token, session)
         request = req.AcknowledgeCancel(**fields, details=completion.details, encoding=completion.encoding)
-        return result_of(self._engine.transact(execution, request))
+        return _result(self._engine.transact(execution, request))
 
     async def _activity_detached(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTaskDetached, session: Session
@@ -180,14 +191,33 @@ class Completions:
         refused = result_of(decision)
         return refused if refused.code else tasks.CompletionResult(cancel_requested=bool(decision.answer))
 
+    async def _begin_transaction(
+        self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTransaction, session: Session
+    ) -> tasks.CompletionResult:
+        execution, token = at
+        request = req.BeginTransaction(**self._attempt(token, session))
+        refused = result_of(await self._engine.outcomes.begin(execution, request))
+        return refused if refused.code else tasks.CompletionResult(place=self._place(execution, _activity(token)))
+
+    def _place(self, execution: Execution, token: ActivityToken) -> tasks.OutcomePlace:
+        return tasks.OutcomePlace(
+            group_id=self._engine.committer.fence.group_id,
+            shard_id=execution.key.shard_id,
+            run_id=execution.run_id,
+            scheduled_event_id=token.scheduled_event_id,
+            attempt=token.attempt,
+            started_at=token.started_at,
+            result_bytes_max=self._engine.limits.payload_bytes_max,
+        )
+
     async def _returned(
         self, at: tuple[Execution, AnyToken], completion: tasks.TaskReturned, session: Session
-    ) -> tasks.CompletionResult:
+    ) -> Result:
         execution, token = at
         if isinstance(token, WorkflowToken):
             execution.sticky_session = ""
             return result_of(self._engine.transact(execution, req.ReturnWorkflowTask(**on_task(token))))
-        return result_of(self._engine.transact(execution, req.ReturnActivity(**on_activity(_activity(token)))))
+        return _result(self._engine.transact(execution, req.ReturnActivity(**on_activity(_activity(token)))))
 
     def _attempt(self, token: AnyToken, session: Session) -> dict[str, Any]:
         fields: dict[str, Any] = on_activity(_activity(token))
@@ -217,6 +247,10 @@ class Completions:
                 found.update({signal.event_id: signal for signal in signals})
             after = page[-1].last_event_id
         return tuple(found[event_id] for event_id in wanted if event_id in found)
+
+
+def _result(decision: Decision) -> Result:
+    return decision if isinstance(decision, Held) else result_of(decision)
 
 
 def _workflow(token: AnyToken) -> WorkflowToken:

@@ -24,7 +24,8 @@ from perdure_proto.tasks import CancelActivity
 from perdure_server.config import EngineSettings, Limits
 from perdure_server.engine.batch import Batch
 from perdure_server.engine.committer import Committer
-from perdure_server.engine.execution import Execution, wake_all
+from perdure_server.engine.execution import Execution, Held, wake_all
+from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.residents import Residents
 from perdure_server.engine.starts import stage_first_events
 from perdure_server.engine.timers import Timers
@@ -70,6 +71,7 @@ class Engine:
         self.residents = Residents(store, shards, self._adopt)
         self.transactor = Transactor(committer, self, settings, limits)
         self.timers = Timers(self.now, self._due)
+        self.outcomes = Outcomes(self)
         self.matching: Matching
         self.outbox: Outbox
         self.touched: dict[str, float] = {}
@@ -93,7 +95,14 @@ class Engine:
         """Decides and applies a request to a run in memory, at a time given or as of now."""
         if execution.is_lost:
             raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+        if execution.transactional:
+            return self.outcomes.transact(execution, request, now)
         return self.transactor.transact(execution, request, now)
+
+    async def decided(self, execution: Execution, request: req.Request) -> dec.Decision:
+        """The same for those who can wait: a request that is held is answered when it is decided."""
+        decision = self.transact(execution, request)
+        return await asyncio.shield(decision.later) if isinstance(decision, Held) else decision
 
     async def settled(self, execution: Execution) -> None:
         """Law: every answer waits for the last pending append; a read is confirmed by a commit that began after it."""
@@ -281,6 +290,7 @@ class Engine:
             self.transact(execution, req.FlushBuffer())
         self.outbox.offer(execution, outbox(state))
         self._expect_workers(execution)
+        self.outcomes.note(execution)
         self.timers.arm(execution)
         if 0 not in execution.parked and (state.workflow_task is None or state.workflow_task.not_before is None):
             self.offer_workflow_task(execution)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from datetime import datetime
 from heapq import heappop, heappush
 
@@ -11,8 +12,13 @@ from msgspec import Struct
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import UpdateStage, UpdateWorkflowAnswer
 from perdure_server.engine.batch import Batch
+<<<<<<< HEAD
 from perdure_server.engine.eager_start import Seat
+=======
+from perdure_server.history import requests as req
+>>>>>>> d7f3fa0 (Close a transactional activity only behind a seal, or with what it recorded)
 from perdure_server.history.deadlines import Deadline
+from perdure_server.history.decision import Decision
 from perdure_server.history.outbox import DeliveryKey
 from perdure_server.history.state import ExecutionState
 from perdure_server.matching.port import TaskKind
@@ -35,6 +41,18 @@ class UpdateWaiter(asyncio.Future[UpdateWorkflowAnswer]):
         self.at = execution
         self.update_id = update_id
         self.stage = stage
+
+
+class Held(Decision, kw_only=True):
+    """Nothing was decided yet: `later` will say what is. `refused` is for those who do not wait."""
+
+    request: req.Request
+    later: asyncio.Future[Decision]
+
+    def settle(self, decision: Decision) -> None:
+        """Tells who waits, if anybody does."""
+        if not self.later.done():
+            self.later.set_result(decision)
 
 
 class Execution:
@@ -81,6 +99,11 @@ class Execution:
         """Build ids of the workers that failed the workflow task."""
         self.confirmed: set[tuple[int, int]] = set()
         """(scheduled event id, attempt) that a worker said it holds since this owner began."""
+        self.transactional = False
+        """Whether an activity of it was ever allowed a transaction: the rules of `outcomes` hold from then on."""
+        self.held: deque[Held] = deque()
+        self.sealed: dict[int, str] = {}
+        """Activities that no attempt can complete any more, by the seals in the store."""
         self._deadlines: list[tuple[datetime, int, Deadline]] = []
         self._deadline_number = 0
 
@@ -127,6 +150,7 @@ class Execution:
             self.batch is not None
             or self.state.admitted
             or self.buffer_batch is not None
+            or self.held
             or (task is not None and task.started is not None)
         )
 

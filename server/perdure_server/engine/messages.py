@@ -64,7 +64,7 @@ class Messages:
         return await self._deliver(execution, end)
 
     async def _deliver(self, execution: Execution, request: req.Request) -> svc.Acknowledged:
-        decision = self._engine.transact(execution, request)
+        decision = await self._engine.decided(execution, request)
         if decision.refused is not None:
             await self._engine.settled(execution)
             raise decision.refused

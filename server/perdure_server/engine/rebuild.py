@@ -71,6 +71,7 @@ def activity_row(execution: Execution, activity: ActivityState) -> ActivityRow:
         heartbeat_details=None if details is NULL else bytes(details),
         heartbeat_encoding=activity.heartbeat_encoding,
         last_failure=None if activity.last_failure is None else encoder.encode(activity.last_failure),
+        transactional=activity.transactional,
     )
 
 
@@ -86,6 +87,7 @@ def overlay(activity: ActivityState, row: ActivityRow) -> None:
     activity.heartbeat_details = NULL if row.heartbeat_details is None else msgspec.Raw(row.heartbeat_details)
     activity.heartbeat_encoding = row.heartbeat_encoding
     activity.last_failure = None if row.last_failure is None else _failure.decode(row.last_failure)
+    activity.transactional = row.transactional
     activity.has_row = True
     activity.row_started_at = row.started_at
 

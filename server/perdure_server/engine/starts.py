@@ -6,6 +6,7 @@ happened since), and only then asks the id policies.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from perdure_proto.tasks import WorkflowTask
 from perdure_server.engine.checks import check_start
 from perdure_server.engine.committer import AppendRefusedError
 from perdure_server.engine.eager_start import Seat, first_task, leave
-from perdure_server.engine.execution import Execution
+from perdure_server.engine.execution import Execution, Held
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import run_deadlines
 from perdure_server.history.decision import Decision, Effect, OfferActivity, OfferWorkflowTask
@@ -173,7 +174,11 @@ class Starts:
                 run_id=current.run_id,
             )
         reason = "a start with id_conflict_policy terminate_existing"
-        self._engine.transact(current, req.TerminateExecution(reason=reason, identity=request.identity))
+        end = self._engine.transact(current, req.TerminateExecution(reason=reason, identity=request.identity))
+        if isinstance(end, Held):
+            await asyncio.shield(end.later)
+            if current.is_lost or current.state.is_open:
+                return None
         return await self._replace(current, request, on_begin)
 
     async def _reuse(

@@ -29,7 +29,7 @@ from perdure_server.history.evolve import evolve, record
 from perdure_server.history.outbox import farewell
 from perdure_server.store.port import STATUS_NUMBERS, BufferedEvent, RunChange
 
-_PERSISTED = (rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptDetached)
+_PERSISTED = (rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptDetached, rec.TransactionBegun)
 _OF_ATTEMPTS = (rec.AttemptStarted, rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptReturned)
 _OFFERS = (OfferActivity, Deliver)
 _ON_ACTIVITIES = frozenset(

@@ -79,6 +79,7 @@ class Upkeep:
             try:
                 self.sweep()
                 await self.reload()
+                await self._engine.outcomes.sweep()
                 if time.monotonic() >= next_scan:
                     await self.scan()
                     next_scan = time.monotonic() + settings.scan_every.total_seconds()
@@ -180,6 +181,8 @@ class Upkeep:
         is_exact = not execution.wake_owed and (earliest is None or execution.wake_at == earliest)
         attempts = execution.state.activities.values()
         runs_now = any(attempt.started_at is not None and not attempt.is_detached for attempt in attempts)
+        # An attempt that was given up may still commit: only what is in memory is looked for.
+        runs_now = runs_now or any(attempt.transactional for attempt in attempts)
         return not execution.is_busy() and not is_soon and is_exact and not runs_now
 
     def _evict(self, execution: Execution) -> bool:

@@ -40,6 +40,7 @@ DECISIONS: dict[type[req.Request], Decider] = {
     req.AcknowledgeCancel: activity.acknowledge_cancel,
     req.DetachActivity: activity.detach,
     req.HeartbeatActivity: activity.heartbeat,
+    req.BeginTransaction: activity.begin_transaction,
     req.ReturnActivity: activity.give_back,
     req.RetryActivity: activity.retry,
     req.TimeOutActivity: activity.time_out,

@@ -263,6 +263,10 @@ def _attempt_heartbeat(state: ExecutionState, fact: rec.AttemptHeartbeat) -> Non
     activity.heartbeat_encoding = fact.encoding
 
 
+def _transaction_begun(state: ExecutionState, fact: rec.TransactionBegun) -> None:
+    state.activities[fact.scheduled_event_id].transactional = True
+
+
 def _row_written(state: ExecutionState, fact: rec.RowWritten) -> None:
     activity = state.activities[fact.scheduled_event_id]
     activity.has_row = True
@@ -354,6 +358,7 @@ RECORDS: dict[type[rec.Record], Applier] = {
     rec.AttemptFailed: _attempt_failed,
     rec.AttemptDue: _attempt_due,
     rec.AttemptHeartbeat: _attempt_heartbeat,
+    rec.TransactionBegun: _transaction_begun,
     rec.RowWritten: _row_written,
     rec.TaskStarted: _memory_started,
     rec.TaskReturned: _memory_returned,

@@ -268,6 +268,7 @@ def _lasting_activity(activity: ActivityState) -> dict[str, Any]:
         "scheduled_event_id": activity.scheduled.event_id,
         "cancel_requested_event_id": activity.cancel_requested_event_id,
         "closing": activity.closing,
+        "transactional": activity.transactional,
         "attempt": activity.attempt,
         "attempt_scheduled_at": activity.attempt_scheduled_at,
         "started_at": activity.started_at if is_kept else None,

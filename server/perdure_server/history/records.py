@@ -64,6 +64,12 @@ class AttemptHeartbeat(Record, frozen=True, kw_only=True):
     encoding: str = ""
 
 
+class TransactionBegun(Record, frozen=True, kw_only=True):
+    """An attempt may commit the activity's completion by itself, from now on at any moment."""
+
+    scheduled_event_id: int
+
+
 class RowWritten(Record, frozen=True, kw_only=True):
     """The attempt has a row beside the log."""
 
@@ -136,6 +142,7 @@ AnyRecord = (
     | AttemptFailed
     | AttemptDue
     | AttemptHeartbeat
+    | TransactionBegun
     | RowWritten
     | TaskStarted
     | TaskReturned

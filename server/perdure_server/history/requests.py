@@ -150,10 +150,11 @@ class StartActivity(OnActivity, frozen=True, kw_only=True):
 
 
 class CompleteActivity(OnActivity, frozen=True, kw_only=True):
-    """The activity returned."""
+    """The activity returned. `recorded`: the result is the one in `outcomes`, whichever attempt is pending."""
 
     result: Raw = NULL
     encoding: str = ""
+    recorded: bool = False
 
 
 class FailActivity(OnActivity, frozen=True, kw_only=True):
@@ -178,6 +179,10 @@ class HeartbeatActivity(OnActivity, frozen=True, kw_only=True):
 
     details: Raw = NULL
     encoding: str = ""
+
+
+class BeginTransaction(OnActivity, frozen=True, kw_only=True):
+    """The attempt is about to begin a transaction that holds the activity's completion."""
 
 
 class ReturnActivity(OnActivity, frozen=True, kw_only=True):

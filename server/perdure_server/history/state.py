@@ -49,6 +49,8 @@ class ActivityState(Struct):
     """What that row says of the start."""
     closing: bool = False
     """Whether its closing event is in the buffer."""
+    transactional: bool = False
+    """Whether an attempt was allowed to begin a transaction: see `outcomes`."""
 
     @property
     def is_detached(self) -> bool:

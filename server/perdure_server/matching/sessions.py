@@ -13,6 +13,7 @@ from perdure_proto.errors import RETRYABLE, Code, ServiceError
 from perdure_proto.ids import ID_LENGTH_MAX
 from perdure_proto.tasks import (
     ActivityHeartbeat,
+    ActivityTransaction,
     AnyCompletion,
     AnyPush,
     CompletionResult,
@@ -121,7 +122,7 @@ class WorkerSession:
     def completes(self, exchange: Exchange, completions: Iterable[AnyCompletion]) -> None:
         """These tasks are the worker's no more while their completions commit: silence cannot fail them."""
         for completion in completions:
-            if not isinstance(completion, ActivityHeartbeat):
+            if not isinstance(completion, ActivityHeartbeat | ActivityTransaction):
                 slot = self.holding.pop(completion.token, None)
                 if slot is not None:
                     exchange.completing[completion.token] = slot

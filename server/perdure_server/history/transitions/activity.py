@@ -37,13 +37,44 @@ def start(state: ExecutionState, request: req.StartActivity, moment: Moment) -> 
 
 
 def complete(state: ExecutionState, request: req.CompleteActivity, moment: Moment) -> Decision:
-    """Closes the activity with its result."""
+    """Closes the activity with its result; one that is recorded counts whichever attempt it is of."""
+    if request.recorded:
+        return _complete_recorded(state, request, moment)
     activity = _pending(state, request.scheduled_event_id, request.attempt)
     if activity is None:
         return _stale(request)
     draft = Draft(state, moment)
     _close(draft, request, activity, ev.ActivityTaskCompleted, result=request.result, encoding=request.encoding)
     return draft.decision()
+
+
+def _complete_recorded(state: ExecutionState, request: req.CompleteActivity, moment: Moment) -> Decision:
+    activity = state.activities.get(request.scheduled_event_id)
+    if activity is None or activity.closing:
+        return _stale(request)
+    draft = Draft(state, moment)
+    if activity.attempt != request.attempt:
+        if activity.started_at is not None:
+            draft.effects.append(_push(activity, "NOT_FOUND"))
+        activity = ActivityState(scheduled=activity.scheduled, attempt=request.attempt)
+    _close(draft, request, activity, ev.ActivityTaskCompleted, result=request.result, encoding=request.encoding)
+    return draft.decision()
+
+
+def begin_transaction(state: ExecutionState, request: req.BeginTransaction, moment: Moment) -> Decision:
+    """Allows the attempt to commit the activity's completion itself.
+
+    Law: this is durable before the transaction begins, so whoever closes the activity later knows of it; and a closed
+    activity allows none.
+    """
+    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    if activity is None:
+        return _stale(request)
+    records: list[rec.AnyRecord] = []
+    if activity.started_at is None:
+        records.append(_started(request))
+    records.append(rec.TransactionBegun(scheduled_event_id=request.scheduled_event_id))
+    return Decision(records=records)
 
 
 def fail(state: ExecutionState, request: req.FailActivity, moment: Moment) -> Decision:

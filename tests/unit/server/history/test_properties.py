@@ -248,6 +248,8 @@ ACTIONS: tuple[Action, ...] = (
     on_attempt(req.AcknowledgeCancel),
     on_attempt(req.DetachActivity),
     on_attempt(req.HeartbeatActivity),
+    on_attempt(req.BeginTransaction),
+    on_attempt(req.CompleteActivity, recorded=True),
     on_attempt(req.ReturnActivity),
     on_task(req.FailWorkflowTask, cause="WORKFLOW_WORKER_UNHANDLED_FAILURE", failure=FAILURE),
     on_task(req.ReturnWorkflowTask),
