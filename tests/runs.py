@@ -148,9 +148,7 @@ class Run:
 
     def _record(self, fact: rec.AnyRecord) -> None:
         record(self.state, fact)
-        if isinstance(fact, _KEPT) or (
-            isinstance(fact, rec.AttemptReturned) and fact.scheduled_event_id in self.rows
-        ):
+        if isinstance(fact, _KEPT) or (isinstance(fact, rec.AttemptReturned) and fact.scheduled_event_id in self.rows):
             self.keep(fact.scheduled_event_id)
 
     def keep(self, scheduled_event_id: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from random import Random
@@ -315,6 +315,10 @@ class ActivityRuntime(Protocol):
 
     def metric_meter(self) -> MetricMeter:
         """The client's meter."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        """The transaction that commits with its completion. Raises `ApplicationError` where there can be none."""
         ...
 
 

@@ -21,7 +21,7 @@ from perdure._options import ActivityCancellationType, ActivityOptions, checked
 from perdure._runtime import ActivityRuntime, CompleteAsyncError, current_activity
 from perdure._signature import caller, scope_around
 from perdure.converter import PayloadConverter
-from perdure.exceptions import ApplicationError, NotSupportedError
+from perdure.exceptions import ApplicationError
 from perdure.metrics import MetricMeter
 from perdure_proto.options import Priority, RetryPolicy
 
@@ -246,8 +246,23 @@ def raise_complete_async() -> NoReturn:
 
 
 def transaction() -> AbstractAsyncContextManager[Any]:
-    """A transaction in which the activity's completion is recorded too. Not in this version: `NotSupportedError`."""
-    raise NotSupportedError("activity.transaction() is not in this version")
+    """A transaction on the service's own Postgres that commits with the activity's completion: exactly once.
+
+    The block gets an `asyncpg` connection inside a transaction. Leaving it commits nothing yet: when the activity
+    returns, its result is recorded in the same transaction, and both commit. When the activity raises, in the block or
+    after it, is cancelled, timed out, or run a second time, its rows are rolled back. So of all attempts one commits,
+    and its result is the activity's. What the code does besides (other databases, e-mail) can happen more than once,
+    as in every activity. Until the activity returns its locks are held: return soon after the block.
+
+    The worker needs the database: `Worker(database_url=…)` or `PERDURE_DATABASE_URL`.
+
+    Raises `RuntimeError` outside an activity; `ApplicationError`, not retried, in a local activity, in a `def`, and
+    when it is called a second time; `RPCError` when the service cannot be asked.
+
+    Example:
+        ``async with activity.transaction() as conn: await conn.execute("insert into paid values ($1)", order_id)``
+    """
+    return _running().transaction()
 
 
 logger: ActivityLogger = ActivityLogger(logging.getLogger("perdure.activity"), {})

@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from perdure._failures import failure_of
 from perdure._runtime import CompleteAsyncError, current_activity
@@ -45,7 +45,15 @@ from perdure_worker.process_pool import ProcessPool
 from perdure_worker.rate import TokenBucket
 from perdure_worker.registry import RegisteredActivity, Registry
 from perdure_worker.slots import Slots
-from perdure_worker.telemetry import ACTIVITY_ABANDONED, ACTIVITY_FAILED, ACTIVITY_STALE, TASK_RETURNED, log
+from perdure_worker.telemetry import (
+    ACTIVITY_ABANDONED,
+    ACTIVITY_FAILED,
+    ACTIVITY_STALE,
+    TASK_RETURNED,
+    TRANSACTION_UNDONE,
+    log,
+)
+from perdure_worker.transaction import Transaction
 
 CANCELLED_GRACE: Final = 1.0
 """Seconds that a cancelled attempt may take to come to its end when the worker stops."""
@@ -81,6 +89,7 @@ class Activities:
         self._waiting: deque[ActivityTask] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
+        self._ending: set[asyncio.Task[None]] = set()
 
     def begin(self, task: ActivityTask) -> None:
         """Starts the attempt, or lets it wait for the rate that the worker keeps."""
@@ -218,16 +227,59 @@ class Activities:
         if attempt.task.token not in self._running:
             return  # abandoned
         attempt.ended()
-        error = error_of(work)
-        completion = self._completed(attempt, work) if error is None else self._failed(attempt, error)
+        completion = self._completion(attempt, work)
+        if attempt.opened is not None:
+            ending = asyncio.get_running_loop().create_task(self._end_transaction(attempt, attempt.opened, completion))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            return
+        if isinstance(completion, ActivityTaskCompletion):
+            completion = self._with_turn(attempt, completion)
         self._close(attempt, completion)
 
-    def _completed(self, attempt: Attempt, work: asyncio.Future[Any]) -> AnyCompletion:
+    def _completion(self, attempt: Attempt, work: asyncio.Future[Any]) -> AnyCompletion:
+        error = error_of(work)
+        if error is not None:
+            return self._failed(attempt, error)
         try:
             raw, encoding = self._converter.encode_value(work.result(), attempt.activity.signature.result)
-        except ConversionError as error:
+        except ConversionError as unfit:
+            return self._failed(attempt, unfit)
+        return ActivityTaskCompletion(token=attempt.task.token, result=raw, encoding=encoding)
+
+    async def _end_transaction(self, attempt: Attempt, opened: Transaction, completion: AnyCompletion) -> None:
+        """Law: the transaction has ended before the completion leaves."""
+        if isinstance(completion, ActivityTaskCompletion) and opened.is_open:
+            completion = await self._committed(attempt, opened, completion)
+        else:
+            await opened.roll_back()
+        if attempt.task.token in self._running:
+            self._close(attempt, completion)
+
+    async def _committed(
+        self, attempt: Attempt, opened: Transaction, completion: ActivityTaskCompletion
+    ) -> AnyCompletion:
+        try:
+            verdict = await opened.commit(completion.result, completion.encoding)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the service finds out whether it has committed
             return self._failed(attempt, error)
-        completion = ActivityTaskCompletion(token=attempt.task.token, result=raw, encoding=encoding)
+        if verdict == "recorded":
+            return self._with_turn(attempt, structs.replace(completion, recorded=True))
+        task = attempt.task
+        log.info(
+            TRANSACTION_UNDONE,
+            activity_type=task.activity_type,
+            activity_id=task.activity_id,
+            workflow_id=task.workflow_id,
+            reason=verdict,
+        )
+        if verdict == "settled":
+            return completion  # the service looks for itself what the attempt before has recorded
+        if verdict == "sealed" and may_run_again(task):
+            return TaskReturned(token=task.token)
+        return ActivityTaskFailure(token=task.token, failure=faults.transaction_undone(verdict))
+
+    def _with_turn(self, attempt: Attempt, completion: ActivityTaskCompletion) -> ActivityTaskCompletion:
         took = timedelta(seconds=time.monotonic() - attempt.began)
         return self._parts.eager.extend(attempt.task, completion, took) or completion
 

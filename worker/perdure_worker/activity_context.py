@@ -11,21 +11,24 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from msgspec import Raw, Struct
 
 from perdure._runtime import ActivityRuntime
 from perdure.activity import ActivityCancellationDetails, Info
 from perdure.converter import DataConverter
+from perdure.exceptions import RPCError
 from perdure.metrics import MetricMeter
 from perdure_proto.errors import Code
-from perdure_proto.tasks import ActivityHeartbeat, ActivityTask, CompletionResult
+from perdure_proto.tasks import ActivityHeartbeat, ActivityTask, ActivityTransaction, CompletionResult, OutcomePlace
+from perdure_worker import faults
 from perdure_worker.activity_info import details_of, info_of
 from perdure_worker.completions import Completions
 from perdure_worker.heartbeats import Heartbeats, Timers, interval_of
 from perdure_worker.process_pool import Stop
 from perdure_worker.registry import RegisteredActivity
+from perdure_worker.transaction import Database, Transaction
 
 OUT_OF_TIME: Final = "TIMED_OUT"
 WORKER_SHUTDOWN: Final = "WORKER_SHUTDOWN"
@@ -46,6 +49,8 @@ class AttemptParts(Struct, frozen=True, kw_only=True):
     timers: Timers
     namespace: str
     task_queue: str
+    identity: str = ""
+    database: Database
     call_soon_threadsafe: Callable[..., object]
     meter: MetricMeter = MetricMeter()
 
@@ -64,6 +69,8 @@ class Attempt:
         self.deadline: asyncio.TimerHandle | None = None
         self.reason: str | None = None
         """Why it was asked to stop."""
+        self.opened: Transaction | None = None
+        """The transaction that its code asked for."""
         self._parts = parts
         self._info: Info | None = None
         self._heartbeats: Heartbeats[Encoded] | None = None
@@ -101,6 +108,15 @@ class Attempt:
         """Why it was asked to stop; None when it was not."""
         return None if self.reason is None else details_of(self.reason)
 
+    def transaction(self) -> Transaction:
+        """The one transaction that commits with the completion. Raises `ApplicationError` where there can be none."""
+        if not self.activity.definition.is_async:
+            raise faults.no_transaction(faults.ON_THE_LOOP)
+        if self.opened is not None:
+            raise faults.no_transaction("once in an activity, for it commits with the activity's completion")
+        self.opened = Transaction(self._parts.database, self._allowed, self._parts.identity)
+        return self.opened
+
     # ---- asked by the worker, on its loop ----------------------------------------------------------------------
 
     def cancel(self, reason: str) -> None:
@@ -123,6 +139,25 @@ class Attempt:
             self.deadline.cancel()
         if self._heartbeats is not None:
             self._heartbeats.stop()
+
+    async def _allowed(self) -> OutcomePlace:
+        """Asks the service, which makes sure first that whoever closes the activity knows of the transaction."""
+        answered: asyncio.Future[CompletionResult] = asyncio.get_running_loop().create_future()
+
+        def answer(result: CompletionResult) -> None:
+            if not answered.done():
+                answered.set_result(result)
+
+        self._parts.completions.report(ActivityTransaction(token=self.task.token), answer)
+        result = await answered
+        if result.code is Code.TASK_NOT_FOUND:
+            self.cancel("NOT_FOUND")
+            await asyncio.sleep(0)  # here it is cancelled
+        if result.place is None:
+            raise RPCError(
+                result.message or "the service knows no transactions", code=result.code or Code.NOT_SUPPORTED
+            )
+        return result.place
 
     def _beat(self, details: Encoded) -> None:
         if self.work is not None and self.work.done():
@@ -168,6 +203,10 @@ class LocalAttempt:
     def metric_meter(self) -> MetricMeter:
         """Where its metrics go."""
         return self._meter
+
+    def transaction(self) -> NoReturn:
+        """A local activity's completion is in its workflow's task: there is nothing to commit it with."""
+        raise faults.no_transaction("in a normal activity alone: call it without .local")
 
     def cancellation_details(self) -> ActivityCancellationDetails | None:
         """Why it was asked to stop; None when it was not."""

@@ -38,6 +38,7 @@ from perdure_worker.responder import Responder
 from perdure_worker.session import Session
 from perdure_worker.slots import Slots
 from perdure_worker.telemetry import LEAVE_FAILED, WORKER_STOPPING, log
+from perdure_worker.transaction import Database
 from perdure_worker.watchdog import Watchdog
 from perdure_worker.workflow_interception import workflow_interceptors
 from perdure_worker.workflow_tasks import WorkflowParts, WorkflowTasks
@@ -78,6 +79,7 @@ class Assembly:
         self._processes = ProcessPool(around.converter)
         self._watchdog = Watchdog()
         self._cache = Cache(options.max_cached_workflows)
+        self._database = Database(options.database_url, options.database_pool)
         self._activities = Activities(self._activity_parts())
         self._workflow_tasks = WorkflowTasks(self._workflow_parts())
         self._delivery = Delivery(
@@ -106,6 +108,7 @@ class Assembly:
         """Tears down what is left."""
         self._responder.stop()
         self._activities.cancel_all()
+        self._database.close()
         self._cache.clear()
         self._watchdog.stop()
         self._processes.close()
@@ -154,6 +157,8 @@ class Assembly:
                 timers=loop,
                 namespace=around.namespace,
                 task_queue=around.options.task_queue,
+                identity=around.options.identity,
+                database=self._database,
                 call_soon_threadsafe=loop.call_soon_threadsafe,
                 meter=around.meter,
             ),

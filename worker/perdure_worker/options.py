@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -28,6 +28,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     max_worker_activities_per_second: float | None = None
     graceful_shutdown_timeout: timedelta = timedelta(0)
     interceptors: Sequence[Interceptor] = ()
+    database_url: str = ""
+    database_pool: Any = None
     identity: str = ""
     build_id: str = ""
     deployment_name: str = ""
@@ -48,6 +50,8 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
         for one in self.interceptors:
             if not isinstance(one, Interceptor):
                 raise TypeError(f"interceptors has {one!r}, which is no perdure_worker.Interceptor")
+        if self.database_url and self.database_pool is not None:
+            raise ValueError("give database_url or database_pool, not both")
 
     def _check_count(self, name: str, *, least: int, most: int) -> None:
         value = getattr(self, name)

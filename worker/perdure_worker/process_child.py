@@ -15,7 +15,7 @@ import threading
 from logging.handlers import QueueHandler
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 
@@ -28,6 +28,7 @@ from perdure.metrics import MetricMeter
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.failures import Failure
+from perdure_worker import faults
 
 PARENT_GONE: Final = 70
 
@@ -123,6 +124,10 @@ class ChildAttempt:
     def cancellation_details(self) -> ActivityCancellationDetails | None:
         """As above."""
         return None
+
+    def transaction(self) -> NoReturn:
+        """There is no loop here."""
+        raise faults.no_transaction(faults.ON_THE_LOOP)
 
 
 def serve(pipe: Connection) -> None:

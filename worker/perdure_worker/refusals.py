@@ -5,7 +5,7 @@ A result that is too large, say, must not be sent for ever, and its task must no
 
 from __future__ import annotations
 
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from perdure.exceptions import RPCError
 from perdure_proto.errors import Code
@@ -58,9 +58,7 @@ def replacement(completion: AnyCompletion, error: RPCError) -> AnyCompletion | N
             cause: WorkflowTaskFailedCause = "PAYLOADS_TOO_LARGE" if error.code in TOO_LARGE else "BAD_COMMAND"
             return WorkflowTaskFailure(token=completion.token, cause=cause, failure=failure)
         case ActivityTaskCompletion() if completion.turn is not None:
-            return ActivityTaskCompletion(
-                token=completion.token, result=completion.result, encoding=completion.encoding
-            )
+            return structs.replace(completion, turn=None)
         case ActivityTaskCompletion() | ActivityTaskCancellation():
             return ActivityTaskFailure(token=completion.token, failure=failure)
         case QueryTaskCompletion():

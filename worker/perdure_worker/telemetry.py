@@ -49,6 +49,9 @@ RUN_EVICTED: Final = "run_evicted"
 
 ACTIVITY_FAILED: Final = "activity_failed"
 """`activity_type`, `activity_id`, `attempt`, `workflow_id`, `run_id`, `error`."""
+TRANSACTION_UNDONE: Final = "transaction_undone"
+"""`activity_type`, `activity_id`, `workflow_id`, `reason`: `settled` (another attempt was first), `sealed` (the service
+has closed the activity) or `unknown` (the run is gone)."""
 ACTIVITY_STALE: Final = "activity_stale"
 """`activity_type`, `activity_id`, `workflow_id`, `code`: it ended after the service had closed the attempt."""
 ACTIVITY_ABANDONED: Final = "activity_abandoned"

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 from perdure._runtime import current
@@ -47,6 +47,9 @@ class Worker:
             are cancelled. Default: not at all.
         interceptors: what runs around workflows and activities, the first one outermost; those of the client that are
             a `perdure_worker.Interceptor` come before. Default none.
+        database_url: the service's Postgres, for activities that use `activity.transaction()`. Default: the variable
+            `PERDURE_DATABASE_URL`; a worker without such activities needs none.
+        database_pool: an `asyncpg.Pool` on it to take connections from, instead of `database_url`.
         identity: what the service shows. Default: process and machine.
         build_id: which code this is. Default: a hash of the workflows' source.
         deployment_name: shown in logs; nothing is routed by it yet.
@@ -72,6 +75,8 @@ class Worker:
         max_worker_activities_per_second: float | None = None,
         graceful_shutdown_timeout: timedelta = timedelta(0),
         interceptors: Sequence[Interceptor] = (),
+        database_url: str | None = None,
+        database_pool: Any = None,  # noqa: ANN401 - an asyncpg.Pool, which only `transaction` may import
         identity: str | None = None,
         build_id: str | None = None,
         deployment_name: str | None = None,
@@ -90,6 +95,8 @@ class Worker:
             max_worker_activities_per_second=max_worker_activities_per_second,
             graceful_shutdown_timeout=graceful_shutdown_timeout,
             interceptors=all_interceptors(client, interceptors),
+            database_url=database_url_of(database_url, database_pool),
+            database_pool=database_pool,
             identity=identity or default_identity(),
             build_id=build_id or self._registry.build_id(),
             deployment_name=deployment_name or "",
@@ -215,6 +222,13 @@ def all_interceptors(client: Client, given: Sequence[Interceptor]) -> tuple[Inte
     """The client's that are for workers too, then the worker's own; one that is among both counts once."""
     shared = [one for one in client.interceptors if isinstance(one, Interceptor)]
     return (*shared, *[one for one in given if one not in shared])
+
+
+def database_url_of(given: str | None, pool: object) -> str:
+    """What was given, or else what the environment says."""
+    if given is None and pool is None:
+        return os.environ.get("PERDURE_DATABASE_URL", "")
+    return given or ""
 
 
 def warn_of_hash_seed() -> None:

@@ -166,8 +166,9 @@ _ROWS = (
     ),
     Setting(
         name="database_url",
-        help="The Postgres that holds everything: postgresql://user:password@host:5432/database.",
-        roles=_SERVER,
+        help="The Postgres that holds everything: postgresql://user:password@host:5432/database. "
+        "A worker needs it for activities with transactions only.",
+        roles=_SERVER | _WORKER,
     ),
     Setting(
         name="embedded",

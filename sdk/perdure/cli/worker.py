@@ -24,6 +24,7 @@ WORKER_OPTIONS = (
     "max_cached_workflows",
     "max_task_queue_activities_per_second",
     "max_worker_activities_per_second",
+    "database_url",
 )
 """Settings that `Worker` takes under the same name."""
 

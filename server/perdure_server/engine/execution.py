@@ -12,11 +12,8 @@ from msgspec import Struct
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import UpdateStage, UpdateWorkflowAnswer
 from perdure_server.engine.batch import Batch
-<<<<<<< HEAD
 from perdure_server.engine.eager_start import Seat
-=======
 from perdure_server.history import requests as req
->>>>>>> d7f3fa0 (Close a transactional activity only behind a seal, or with what it recorded)
 from perdure_server.history.deadlines import Deadline
 from perdure_server.history.decision import Decision
 from perdure_server.history.outbox import DeliveryKey

@@ -69,7 +69,12 @@ async def stack_of(
         async with served(dsn) as address, await Client.connect(address) as client:
             queue = "model"
             async with Worker(
-                client, task_queue=queue, workflows=workflows, activities=activities, max_cached_workflows=cached
+                client,
+                task_queue=queue,
+                workflows=workflows,
+                activities=activities,
+                max_cached_workflows=cached,
+                database_url=dsn,
             ):
                 yield Stack(client, dsn, queue, cached)
         assert await audit(dsn, workflows)
