@@ -25,7 +25,7 @@ from perdure_server.engine.api import EngineApi, real_times
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.upkeep import Upkeep
-from perdure_server.store.port import CommitBatch, CommitResult, Fence
+from perdure_server.store.port import ActivityKey, CommitBatch, CommitResult, Fence, OutcomeRow
 from perdure_server.store.postgres import PostgresStore
 
 SHARDS = 8
@@ -46,6 +46,12 @@ class HeldStore:
         self.batches: list[CommitBatch] = []
         self.confirmations = 0
         self.failures: deque[Exception] = deque()
+        self.seal_gate = asyncio.Event()
+        self.seal_gate.set()
+        self.sealing = asyncio.Event()
+        self.unsealed = asyncio.Event()
+        self.seals = 0
+        self.looks = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -63,6 +69,26 @@ class HeldStore:
         await self._pass()
         self.confirmations += 1
         return await self._store.confirm_fence(fence)
+
+    async def seal_outcome(self, fence: Fence, key: ActivityKey, seal: str) -> OutcomeRow | None:
+        self.seals += 1
+        self.sealing.set()
+        await self.seal_gate.wait()
+        return await self._store.seal_outcome(fence, key, seal)
+
+    async def unseal_outcome(self, fence: Fence, key: ActivityKey, seal: str) -> None:
+        await self._store.unseal_outcome(fence, key, seal)
+        self.unsealed.set()
+
+    async def outcomes(self, keys: Sequence[ActivityKey]) -> list[OutcomeRow]:
+        self.looks += 1
+        return await self._store.outcomes(keys)
+
+    async def until_sealing(self, times: int) -> None:
+        """Waits until a seal was tried so often."""
+        while self.seals < times:
+            self.sealing.clear()
+            await self.sealing.wait()
 
     async def until(self, condition: Callable[[CommitBatch], Any]) -> CommitBatch:
         """Waits for a commit like that."""
