@@ -218,10 +218,10 @@ class Machine:
         self.processes.append(server)
         return server
 
-    def worker(self, name: str, program: str, address: str, *words: str) -> Process:
+    def worker(self, name: str, program: str, address: str, *words: str, **environment: str) -> Process:
         """`perdure worker` of a program in tests/programs."""
         command = ("worker", str(PROGRAMS / program), "--address", address, *words)
-        worker = Process(name, command, {}, self.folder)
+        worker = Process(name, command, environment, self.folder)
         self.processes.append(worker)
         return worker
 

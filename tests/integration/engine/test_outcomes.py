@@ -7,17 +7,20 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from perdure_proto import commands as c
 from perdure_proto import events as ev
 from perdure_proto import tasks
+from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.service import StartWorkflowRequest, TerminateWorkflowRequest
 from tests.engine import FAILURE, NAMESPACE, Cluster, OneServer, Worker, is_waiting
 from tests.integration.engine.paying import QUICK, SECOND, Payments, allowed, begun, closings, pay, payments_in
 
+FINISHES = msgspec.Raw(encoder.encode([c.CompleteWorkflowExecution()]))
 SEALS = "select 1 from outcomes where seal is not null"
 
 
@@ -336,6 +339,22 @@ async def test_an_attempt_that_nobody_knows_any_more_cannot_commit(
     assert closed == await zombie.record()
     await zombie.roll_back()
     assert ([2] if closed == "settled" else []) == await payments.attempts()
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_an_eager_turn_is_taken_with_what_is_recorded_only(
+    server: OneServer, worker: Worker, payments: Payments, recorded: bool
+) -> None:
+    """What the workflow does next goes with a recorded result; with any other the activity ends as always."""
+    task, place = await begun(server, worker)
+    if recorded:
+        await (await payments.transaction(place)).pay()
+    turn = tasks.EagerTurn(last_event_id=5, started_at=server.engine.now(), history_size_bytes=1, commands=FINISHES)
+    completion = tasks.ActivityTaskCompletion(token=task.token, turn=turn, recorded=recorded)
+    (result,) = await worker.respond(completion)
+    assert (None, recorded) == (result.code, bool(result.history_size_bytes))
+    finished = ["ActivityTaskCompleted", *(["WorkflowExecutionCompleted"] if recorded else [])]
+    assert finished == await closings(server)
 
 
 async def test_a_late_answer_of_the_attempt_that_committed_is_taken(

@@ -31,7 +31,9 @@ def beside(run_id: str) -> CommitBatch:
     return CommitBatch(
         changes=[RunChange(SHARD, run_id, 2, NOW, 9, memo=b'{"note": 1}')],
         wakes=[Wake(SHARD, run_id, NOW, owed=True)],
-        activities=[ActivityRow(SHARD, run_id, 7, 2, NOW, started_at=NOW, last_failure=b'{"message":"no"}')],
+        activities=[
+            ActivityRow(SHARD, run_id, 7, 2, NOW, started_at=NOW, last_failure=b'{"message":"no"}', transactional=True)
+        ],
         buffered=[BufferedEvent(SHARD, run_id, 1, b'{"event_type":"TimerFired"}')],
         parked=[parked(run_id)],
         snapshots=[Snapshot(SHARD, run_id, 2, 1, b"state")],
