@@ -56,7 +56,11 @@ def machine() -> Iterator[Machine]:
         shop_port = free_port()
         environment = clean_environment() | {"SHOP_URL": f"http://127.0.0.1:{shop_port}"}
         shop = [sys.executable, EXAMPLES / "orders" / "shop.py", "--port", shop_port, "--ledger", folder / "ledger"]
-        files = (EXAMPLES / "hello" / "hello.py", EXAMPLES / "orders" / "orders.py")
+        files = (
+            EXAMPLES / "hello" / "hello.py",
+            EXAMPLES / "orders" / "orders.py",
+            EXAMPLES / "transfers" / "transfers.py",
+        )
         dev = [PERDURE, "dev", *files, "--port", 0, "--data-dir", folder / "data", "--log-format", "json"]
         with running(shop, environment), running(dev, environment) as process:
             address = until_ready(process)
@@ -66,6 +70,12 @@ def machine() -> Iterator[Machine]:
 def test_hello_greets(machine: Machine) -> None:
     """The first workflow prints what its page promises."""
     assert "Hello, Ada!" == machine.perdure("workflow", "execute", "hello", "--input", '"Ada"')
+
+
+def test_a_transfer_moves_money_once(machine: Machine) -> None:
+    """`perdure dev` gives its worker the database, and each transfer is one."""
+    transfer = ("workflow", "execute", "pay", "--input", '"ada"', "--input", '"bob"', "--input", "250")
+    assert ["ada has 750 left", "ada has 500 left"] == [machine.perdure(*transfer) for _ in range(2)]
 
 
 def test_a_rejected_order_is_not_charged(machine: Machine) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_AGAIN_SECONDS = 0.1
+_AGAIN_SECONDS = 0.5
 
 
 class Outcomes:
