@@ -132,7 +132,10 @@ class Inbox:
             external_workflow_id=source.workflow_id,
             external_run_id=source.run_id,
         )
-        self._engine.transact(target, req.TerminateExecution(reason=_PARENT_CLOSED) if ends else cancel)
+        closing = req.TerminateExecution(reason=_PARENT_CLOSED) if ends else cancel
+        decision = await self._engine.decided(target, closing)
+        if decision.refused is not None and decision.refused.code == Code.UNAVAILABLE:
+            raise decision.refused
         await self._engine.acknowledged(target)
         return Answer(target.run_id)
 

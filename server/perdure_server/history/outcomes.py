@@ -13,8 +13,8 @@ from perdure_proto import events as ev
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Decision
+from perdure_server.history.kinds import CLOSES_ACTIVITY
 from perdure_server.history.state import ExecutionState
-from perdure_server.history.transitions.arrival import CLOSES_ACTIVITY
 
 
 def closes_otherwise(state: ExecutionState, request: req.Request, decision: Decision) -> list[int]:

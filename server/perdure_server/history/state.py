@@ -24,7 +24,7 @@ from perdure_proto.options import ExecutionStatus
 from perdure_proto.payload import NULL
 from perdure_proto.tasks import UpdateDelivery
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 """Version of `evolve`: a snapshot made by another one is ignored."""
 
 

@@ -19,6 +19,7 @@ from perdure_proto.errors import Code
 from perdure_proto.service import StartWorkflowRequest, TerminateWorkflowRequest
 from tests.engine import FAILURE, NAMESPACE, Cluster, OneServer, Worker, is_waiting
 from tests.integration.engine.paying import QUICK, SECOND, Payments, allowed, begun, closings, pay, payments_in
+from tests.integration.engine.test_across import with_child
 
 FINISHES = msgspec.Raw(encoder.encode([c.CompleteWorkflowExecution()]))
 SEALS = "select 1 from outcomes where seal is not null"
@@ -152,6 +153,7 @@ WAYS = ACTIVITY_WAYS | RUN_WAYS
 LONG: dict[str, Any] = {"start_to_close_timeout": timedelta(days=1)}
 
 
+ENDS = {*WAYS.values(), "ActivityTaskCompleted"}
 STARTS: dict[Way, dict[str, Any]] = {
     run_out_of_time: {"workflow_run_timeout": 400 * SECOND},
     time_out_in_a_task: {"workflow_task_timeout": 100 * SECOND},
@@ -167,8 +169,7 @@ async def began(server: OneServer, worker: Worker, way: Way) -> tuple[tasks.Acti
 async def ended(server: OneServer, run_id: str) -> list[str]:
     """How the run that the test began with and its activity were closed."""
     types = await server.event_types(run_id=run_id)
-    kept = {*WAYS.values(), "ActivityTaskCompleted"}
-    return [each for each in types if each in kept]
+    return [each for each in types if each in ENDS]
 
 
 async def until_ended(server: OneServer, run_id: str) -> list[str]:
@@ -231,6 +232,31 @@ async def test_closing_waits_for_a_transaction_that_has_recorded(
     await closing
     assert "ActivityTaskCompleted" == (await until_ended(server, run_id))[0]
     assert [1] == await payments.attempts()
+
+
+async def test_a_parent_that_closes_its_child_waits_too(
+    cluster: Cluster, server: OneServer, worker: Worker, payments: Payments
+) -> None:
+    """A policy that terminates is held like any request, and is owed until the child is closed."""
+    parent, child = await with_child(server, worker, parent_close_policy="terminate")
+    await worker.answer(child, pay(**LONG))
+    transaction = await payments.transaction((await allowed(worker, await worker.activity_task())).place)
+    await transaction.begin()
+    await transaction.record()
+    await worker.answer(parent, c.CompleteWorkflowExecution())
+    await server.store.sealing.wait()
+    await is_waiting(asyncio.Event().wait())
+    await server.settle()
+    assert [(True,)] == await cluster.rows("select owed from wakes where run_id = $1", parent.run_id)
+    await transaction.commit()
+    run_id = server.run("child").run_id
+    await until(lambda: terminated(server, run_id))
+    types = await server.event_types("child", run_id)
+    assert ["ActivityTaskCompleted", "WorkflowExecutionTerminated"] == [each for each in types if each in ENDS]
+
+
+async def terminated(server: OneServer, run_id: str) -> list[str]:
+    return [each for each in await server.event_types("child", run_id) if each == "WorkflowExecutionTerminated"]
 
 
 async def test_a_transaction_that_recorded_and_rolled_back_is_as_none(

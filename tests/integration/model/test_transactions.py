@@ -60,6 +60,15 @@ async def test_rows_and_completion_commit_together(stack: Stack) -> None:
     assert [recorded] == [bytes(event.result).decode() for event in completed]
 
 
+async def test_an_activity_without_a_workflow_has_one_too(stack: Stack) -> None:
+    """Started by a client, it commits with its row as well."""
+    order = stack.new_id()
+    assert f"{order} by attempt 1" == await stack.client.execute_activity(
+        program.charges, order, task_queue=stack.task_queue
+    )
+    assert [1] == await payments(stack, order)
+
+
 @pytest.mark.parametrize("inside", [True, False], ids=["in the block", "after it"])
 async def test_what_raises_leaves_no_rows(stack: Stack, inside: bool) -> None:
     """The attempt that raised is undone, though it had left the block; the next one commits."""
