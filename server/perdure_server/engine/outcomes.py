@@ -46,11 +46,10 @@ class Outcomes:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def note(self, execution: Execution) -> None:
-        """A run has activities that were allowed a transaction."""
+        """A run was loaded: its activities may have been allowed a transaction."""
         for scheduled_event_id, activity in execution.state.activities.items():
             if activity.transactional:
-                execution.transactional = True
-                self._begun.setdefault((execution.run_id, scheduled_event_id), time.monotonic())
+                self._note(execution, scheduled_event_id)
 
     def transact(self, execution: Execution, request: req.Request, now: datetime | None) -> Decision:
         """Decides and applies, or holds the request and answers a `Held`, which refuses those who do not wait."""
@@ -67,7 +66,8 @@ class Outcomes:
                 await asyncio.wait([execution.held[-1].later])
             await self._look([_key(execution, request.scheduled_event_id)])
         decision = self._engine.transact(execution, request)
-        self.note(execution)
+        if decision.refused is None:
+            self._note(execution, request.scheduled_event_id)
         return decision
 
     async def sweep(self) -> None:
@@ -91,6 +91,10 @@ class Outcomes:
         """Nothing more is sealed; who waits is told by the end of the run's memory."""
         for task in self._tasks:
             task.cancel()
+
+    def _note(self, execution: Execution, scheduled_event_id: int) -> None:
+        execution.transactional = True
+        self._begun.setdefault((execution.run_id, scheduled_event_id), time.monotonic())
 
     def _in_the_way(self, execution: Execution, request: req.Request, now: datetime) -> list[int]:
         decision = decide(execution.state, request, Moment(now, self._engine.limits))

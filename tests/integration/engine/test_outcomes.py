@@ -245,7 +245,7 @@ async def test_a_parent_that_closes_its_child_waits_too(
     await transaction.record()
     await worker.answer(parent, c.CompleteWorkflowExecution())
     await server.store.sealing.wait()
-    await is_waiting(asyncio.Event().wait())
+    await is_waiting(asyncio.sleep(0))
     await server.settle()
     assert [(True,)] == await cluster.rows("select owed from wakes where run_id = $1", parent.run_id)
     await transaction.commit()
