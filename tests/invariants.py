@@ -9,7 +9,7 @@ from perdure_proto.events import CLOSING_EVENTS, AnyEvent
 from perdure_server.history.invariants import violations
 from perdure_server.store.port import STATUS_NUMBERS
 
-RUNNING = STATUS_NUMBERS["RUNNING"]
+OPEN = STATUS_NUMBERS["RUNNING"], STATUS_NUMBERS["PAUSED"]
 
 LAWS = {
     "rows of the log leave neither gap nor overlap": """
@@ -18,19 +18,19 @@ LAWS = {
                 as before from history) as h
         where first_event_id <> before + 1""",
     "at most one open run for each workflow id": f"""
-        select namespace_id || '/' || workflow_id from executions where status = {RUNNING}
+        select namespace_id || '/' || workflow_id from executions where status in {OPEN}
         group by namespace_id, workflow_id having count(*) > 1""",
     "an open run is the current one": f"""
         select e.run_id::text from executions e left join current_executions c using (group_id, shard_id, run_id)
-        where e.status = {RUNNING} and c.run_id is null""",
+        where e.status in {OPEN} and c.run_id is null""",
     "a current run exists": """
         select c.run_id::text from current_executions c left join executions e using (group_id, shard_id, run_id)
         where e.run_id is null""",
-    "a closed run leaves no row beside the log": f"""
-        select run_id::text from executions e where status <> {RUNNING} and (
+    "a closed run leaves no row beside the log, but for what it owes": f"""
+        select run_id::text from executions e where status not in {OPEN} and (
             exists (select from activities a where a.run_id = e.run_id)
             or exists (select from buffered_events b where b.run_id = e.run_id)
-            or exists (select from wakes w where w.run_id = e.run_id))""",
+            or exists (select from wakes w where w.run_id = e.run_id and not w.owed))""",
 }
 
 OWED = "select run_id::text from wakes where owed"
@@ -61,6 +61,6 @@ async def check_database(database_url: str, *, idle: bool = False) -> None:
         await connection.close()
     for run_id, history in (await read_histories(database_url)).items():
         wrong.extend(f"{run_id}: {each.law}: event {each.event_id}: {each.message}" for each in violations(history))
-        if isinstance(history[-1], CLOSING_EVENTS) != (statuses[run_id] != RUNNING):
+        if isinstance(history[-1], CLOSING_EVENTS) != (statuses[run_id] not in OPEN):
             wrong.append(f"{run_id}: the visibility row says {statuses[run_id]}, the log {history[-1].event_type}")
     assert [] == wrong

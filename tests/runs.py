@@ -47,7 +47,7 @@ def started_event(**changes: Any) -> ev.WorkflowExecutionStarted:
     return ev.WorkflowExecutionStarted(**{**attributes, **changes})
 
 
-_KEPT = (rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptDetached, rec.TransactionBegun)
+_KEPT = (rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptDetached, rec.TransactionBegun, rec.ActivityControlled)
 
 
 class Run:
@@ -66,7 +66,7 @@ class Run:
         self.rows: dict[int, ActivityRow] = {}
         self.snapshot: Snapshot | None = None
         self.execution = Execution(RunKey(1, run_id), ("default", "order"), 1, begin(run_id, first))
-        self._write(events)
+        self.write(events)
 
     @property
     def state(self) -> ExecutionState:
@@ -82,7 +82,7 @@ class Run:
         decision = decide(self.state, request, Moment(self.now, self.limits))
         assert before == self.state, "decide changed the state"
         if decision.events:
-            self._write(list(decision.events))
+            self.write(list(decision.events))
         for fact in decision.records:
             self._record(fact)
         return decision
@@ -130,7 +130,8 @@ class Run:
             "started_at": started.started_at,
         }
 
-    def _write(self, events: list[ev.AnyEvent]) -> None:
+    def write(self, events: list[ev.AnyEvent]) -> None:
+        """Appends events to the log."""
         has_row = {e.scheduled_event_id for e in events if isinstance(e, CLOSES_ACTIVITY)} & self.rows.keys()
         for event in events:
             evolve(self.state, event)
@@ -143,6 +144,10 @@ class Run:
         for event in events:
             if isinstance(event, ev.ActivityTaskCancelRequested):
                 self.keep(event.scheduled_event_id)
+            elif isinstance(event, ev.WorkflowExecutionPaused | ev.WorkflowExecutionUnpaused):
+                for scheduled_event_id, activity in self.state.activities.items():
+                    if activity.has_row or activity.started_at is not None:
+                        self.keep(scheduled_event_id)
         if self.state.closed is not None:
             self.rows.clear()
 

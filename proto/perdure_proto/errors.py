@@ -36,9 +36,11 @@ class Code(StrEnum):
     WORKFLOW_CLOSED = "WORKFLOW_CLOSED"
     """The run has ended and takes no messages. Start another one, or address the run that is open."""
     WORKFLOW_PAUSED = "WORKFLOW_PAUSED"
-    """The run is paused and takes no updates. Unpause it first. Nothing pauses runs in this version."""
+    """The run is paused and takes no updates. Unpause it first."""
     WORKFLOW_ALREADY_STARTED = "WORKFLOW_ALREADY_STARTED"
     """The id is taken by a run. Use that run, another id, or other id policies."""
+    NOTHING_TO_REOPEN = "NOTHING_TO_REOPEN"
+    """The run neither failed nor keeps failing its task. To go back all the same, reset it."""
     ACTIVITY_NOT_FOUND = "ACTIVITY_NOT_FOUND"
     """No activity of this id is pending in the run, or stands alone in the namespace. Check the id."""
     ACTIVITY_CLOSED = "ACTIVITY_CLOSED"
@@ -101,6 +103,7 @@ STATUS: MappingProxyType[Code, int] = MappingProxyType(
         Code.WORKFLOW_CLOSED: 409,
         Code.WORKFLOW_PAUSED: 409,
         Code.WORKFLOW_ALREADY_STARTED: 409,
+        Code.NOTHING_TO_REOPEN: 409,
         Code.ACTIVITY_NOT_FOUND: 404,
         Code.ACTIVITY_CLOSED: 409,
         Code.ACTIVITY_ALREADY_STARTED: 409,

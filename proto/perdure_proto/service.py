@@ -143,6 +143,112 @@ class TerminateWorkflowRequest(Message, frozen=True, kw_only=True):
     identity: str = ""
 
 
+class PauseActivityRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/activities/{activity_id}/pause`: a pending activity is handed out no more."""
+
+    run_id: str = ""
+    reason: str = ""
+    identity: str = ""
+
+
+class UnpauseActivityRequest(Message, frozen=True, kw_only=True):
+    """`POST …/activities/{activity_id}/unpause`. It goes on after a random part of `jitter`."""
+
+    run_id: str = ""
+    reset_attempts: bool = False
+    reset_heartbeat: bool = False
+    jitter: timedelta = timedelta(0)
+
+
+class ResetActivityRequest(Message, frozen=True, kw_only=True):
+    """`POST …/activities/{activity_id}/reset`: attempt 1 and the whole time again. It ends a pause."""
+
+    run_id: str = ""
+    keep_paused: bool = False
+    reset_heartbeat: bool = False
+    restore_options: bool = False
+    jitter: timedelta = timedelta(0)
+
+
+class UpdateActivityOptionsRequest(Message, frozen=True, kw_only=True):
+    """`POST …/activities/{activity_id}/update-options`: what is given changes; or all is as it was scheduled."""
+
+    run_id: str = ""
+    task_queue: str = ""
+    schedule_to_close_timeout: timedelta | None = None
+    schedule_to_start_timeout: timedelta | None = None
+    start_to_close_timeout: timedelta | None = None
+    heartbeat_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    restore_original: bool = False
+
+
+class PauseInfo(Message, frozen=True, kw_only=True):
+    """Since when something is paused, by whom and why."""
+
+    paused_at: datetime
+    identity: str = ""
+    reason: str = ""
+
+
+class PauseWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/pause`. A run that is paused already stays so, and nothing is written."""
+
+    run_id: str = ""
+    reason: str = ""
+    request_id: str = ""
+    identity: str = ""
+
+
+class UnpauseWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/unpause`. Nothing happens to a run that is not paused."""
+
+    run_id: str = ""
+    reason: str = ""
+    request_id: str = ""
+    identity: str = ""
+
+
+class ResetWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/reset`. Exactly one of `event_id` (of a WorkflowTaskCompleted), `point` and
+    `activity_id` says where to; `reapply_exclude` says which later messages are not told again.
+    """
+
+    run_id: str = ""
+    event_id: int = 0
+    point: Literal["", "first", "last"] = ""
+    activity_id: str = ""
+    reapply_exclude: tuple[Literal["signal", "update"], ...] = ()
+    reason: str = ""
+    request_id: str = ""
+    identity: str = ""
+
+
+class ResetWorkflowAnswer(Message, frozen=True, kw_only=True):
+    """The run that goes on. `reset` is false when the request was a repeat."""
+
+    run_id: str
+    reset: bool = True
+
+
+class ReopenWorkflowRequest(Message, frozen=True, kw_only=True):
+    """`POST …/workflows/{workflow_id}/reopen`. `dry_run` only says what would be done."""
+
+    run_id: str = ""
+    reason: str = ""
+    dry_run: bool = False
+    request_id: str = ""
+    identity: str = ""
+
+
+class ReopenWorkflowAnswer(Message, frozen=True, kw_only=True):
+    """`RESET`: it goes on in the run named; `RETRY`: its failing task is due now. `notes` say what is not undone."""
+
+    run_id: str
+    action: Literal["RESET", "RETRY"]
+    notes: tuple[str, ...] = ()
+
+
 class Acknowledged(Message, frozen=True, kw_only=True):
     """Done, and durable."""
 
@@ -242,6 +348,7 @@ class PendingActivity(Message, frozen=True, kw_only=True):
     last_worker_identity: str = ""
     task_queue: str = ""
     note: str = ""
+    pause: PauseInfo | None = None
 
 
 class PendingWorkflowTask(Message, frozen=True, kw_only=True):
@@ -300,12 +407,14 @@ class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
     initiator: Initiator = ""
     cron_schedule: str = ""
     last_failure: Failure | None = None
+    reset_run_id: str = ""
     workflow_execution_timeout: timedelta | None = None
     workflow_run_timeout: timedelta | None = None
     workflow_task_timeout: timedelta = timedelta(seconds=10)
     retry_policy: RetryPolicy | None = None
     attempt: int = 1
     cancel_requested: bool = False
+    pause: PauseInfo | None = None
     pending_workflow_task: PendingWorkflowTask | None = None
     pending_activities: tuple[PendingActivity, ...] = ()
     pending_children: tuple[PendingChild, ...] = ()

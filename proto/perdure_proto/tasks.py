@@ -149,7 +149,7 @@ class Push(Struct, frozen=True, kw_only=True, tag_field="push_type", tag=True, o
 class CancelActivity(Push, frozen=True, kw_only=True):
     """Cancel a running attempt.
 
-    `reason` is one of `CANCEL_REQUESTED`, `TIMED_OUT`, `WORKFLOW_CLOSED`, `NOT_FOUND`.
+    `reason` is one of `CANCEL_REQUESTED`, `TIMED_OUT`, `WORKFLOW_CLOSED`, `NOT_FOUND`, `PAUSED`, `RESET`.
     """
 
     token: str

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from perdure_proto.options import IdConflictPolicy, IdReusePolicy, Priority, RetryPolicy
 
 if TYPE_CHECKING:
-    from perdure._handle import WaitForStage, WorkflowHandle, WorkflowUpdateHandle
+    from perdure._handle import WorkflowHandle
     from perdure._history import WorkflowExecution, WorkflowExecutionDescription
     from perdure._messages import SignalCall
     from perdure._parameters import Parameters
+    from perdure._update_handle import WaitForStage, WorkflowUpdateHandle
     from perdure_proto.events import AnyEvent
     from perdure_proto.service import CountWorkflowsAnswer
 

@@ -15,11 +15,12 @@ import msgspec
 
 from perdure import _client_interceptor as given
 from perdure._client_interceptor import OutboundInterceptor
-from perdure._handle import WorkflowHandle, WorkflowUpdateHandle
+from perdure._handle import WorkflowHandle
 from perdure._history import WorkflowExecution, WorkflowExecutionDescription
 from perdure._messages import Outgoing
 from perdure._options import StartOptions
 from perdure._service import Service
+from perdure._update_handle import WorkflowUpdateHandle
 from perdure.exceptions import ConversionError
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import CountWorkflowsAnswer

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any, Final, Generic, Literal, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
+from typing import Any, Final, Generic, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
 from uuid import uuid4
 
 from msgspec import structs
@@ -21,22 +20,30 @@ from perdure._client_interceptor import (
     TerminateWorkflowInput,
 )
 from perdure._failures import exception_of
+from perdure._going_back import ALL, ActivityTimeouts, Reapplied, ResetPoint, reset_request
 from perdure._history import History, WorkflowExecutionDescription, description_of
 from perdure._messages import Outgoing, Query, QueryCall, Signals, UpdateCall, outgoing
 from perdure._query import LONG_POLL_SECONDS
 from perdure._service import Service
+from perdure._update_handle import WaitForStage, WorkflowUpdateHandle, update_request
 from perdure_proto.codec import decode_events
 from perdure_proto.errors import Code
 from perdure_proto.events import AnyEvent
 from perdure_proto.failures import Failure
+from perdure_proto.options import RetryPolicy
 from perdure_proto.service import (
     CancelWorkflowRequest,
+    PauseActivityRequest,
+    PauseWorkflowRequest,
     QueryWorkflowRequest,
+    ReopenWorkflowRequest,
+    ResetActivityRequest,
     SignalWorkflowRequest,
     TerminateWorkflowRequest,
+    UnpauseActivityRequest,
+    UnpauseWorkflowRequest,
+    UpdateActivityOptionsRequest,
     UpdateStage,
-    UpdateWorkflowAnswer,
-    UpdateWorkflowRequest,
     WorkflowResultAnswer,
 )
 
@@ -45,17 +52,6 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
-
-class WorkflowUpdateStage(StrEnum):
-    """How far an update has come."""
-
-    ADMITTED = "ADMITTED"
-    """The service has it; nothing can wait for this stage alone."""
-    ACCEPTED = "ACCEPTED"
-    COMPLETED = "COMPLETED"
-
-
-WaitForStage = Literal["ACCEPTED", "COMPLETED", WorkflowUpdateStage.ACCEPTED, WorkflowUpdateStage.COMPLETED]
 
 _STAGES: Final[tuple[UpdateStage, ...]] = ("ADMITTED", "ACCEPTED", "COMPLETED")
 _OPEN: Final = frozenset({"RUNNING", "PAUSED"})
@@ -345,82 +341,191 @@ class WorkflowHandle(Signals, Generic[R_co]):
         return History(workflow_id=self._id, run_id=self.result_run_id or "", events=events)
 
     async def pause(self, *, reason: str = "") -> None:
-        """Pauses the workflow. Not in this version: raises `NotSupportedError`."""
-        _ = reason
-        _not_here("pause")
+        """Pauses the workflow: no code of it and no activity begins until `unpause`, and its clocks stand still.
+
+        Signals are recorded, queries are answered, updates are refused with `WORKFLOW_PAUSED`. Activities that run
+        already go on. To pause a paused workflow changes nothing.
+
+        Args:
+            reason: is kept in the history. Default "".
+
+        Raises `RPCError` with `WORKFLOW_CLOSED` or `WORKFLOW_NOT_FOUND`.
+
+        Example:
+            ``await handle.pause(reason="the warehouse is closed")``
+        """
+        request = PauseWorkflowRequest(
+            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
+        )
+        await self._service.pause(self._id, request)
 
     async def unpause(self, *, reason: str = "") -> None:
-        """Lets a paused workflow go on. Not in this version: raises `NotSupportedError`."""
-        _ = reason
-        _not_here("unpause")
+        """Lets a paused workflow go on: timers, timeouts and retries come later by as long as it was paused.
 
-    async def reset(self, event_id: int | Literal["first", "last"] = "last", **options: Any) -> WorkflowHandle[R_co]:
-        """Goes back to an earlier point in a new run. Not in this version: raises `NotSupportedError`."""
-        _ = event_id, options
-        _not_here("reset")
+        Args:
+            reason: is kept in the history. Default "".
 
-    async def reopen(self) -> WorkflowHandle[R_co]:
-        """Goes on after a bug was repaired. Not in this version: raises `NotSupportedError`."""
-        _not_here("reopen")
+        Raises `RPCError` with `WORKFLOW_CLOSED` or `WORKFLOW_NOT_FOUND`. One that is not paused stays as it is.
 
+        Example:
+            ``await handle.unpause(reason="it is open again")``
+        """
+        request = UnpauseWorkflowRequest(
+            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
+        )
+        await self._service.unpause(self._id, request)
 
-class WorkflowUpdateHandle(Generic[R_co]):
-    """An update that was sent: wait for its result."""
+    async def pause_activity(self, activity_id: str, *, reason: str = "") -> None:
+        """Hands one pending activity out no more; an attempt that heartbeats is told, and not counted if it stops.
 
-    def __init__(self, service: Service, ids: tuple[str, str], *, run_id: str | None, result_type: Any) -> None:
-        self._service = service
-        self._workflow_id, self._id = ids
-        self._run_id = run_id
-        self._result_type = result_type
-        self._known: UpdateWorkflowAnswer | None = None
+        Args:
+            activity_id: as `describe` shows it.
+            reason: is kept until the pause ends. Default "".
 
-    @property
-    def id(self) -> str:
-        """The update id."""
-        return self._id
+        Raises `RPCError` with `ACTIVITY_NOT_FOUND`.
 
-    @property
-    def workflow_id(self) -> str:
-        """The workflow id."""
-        return self._workflow_id
+        Example:
+            ``await handle.pause_activity("3", reason="the bank is down")``
+        """
+        request = PauseActivityRequest(run_id=self._run_id or "", reason=reason, identity=self._service.identity)
+        await self._service.control_activity(self._id, activity_id, "pause", request)
 
-    @property
-    def workflow_run_id(self) -> str | None:
-        """The run that took it, where known."""
-        return self._run_id
+    async def unpause_activity(
+        self,
+        activity_id: str,
+        *,
+        reset_attempts: bool = False,
+        reset_heartbeat: bool = False,
+        jitter: timedelta = timedelta(0),
+    ) -> None:
+        """Lets a paused activity go on: at once, or when its retry delay is over.
 
-    def known(self, answer: UpdateWorkflowAnswer) -> WorkflowUpdateHandle[R_co]:
-        """The same handle, with an answer that came already."""
-        self._known = answer if answer.stage == "COMPLETED" else None
-        return self
+        Args:
+            activity_id: as `describe` shows it.
+            reset_attempts: counts attempts from 1 again, without a delay. Default False.
+            reset_heartbeat: forgets the details of its heartbeats. Default False.
+            jitter: it comes after a random part of this. Default none.
 
-    async def result(self) -> R_co:
-        """Waits for the update's result. Raises `WorkflowUpdateFailedError` when it failed or was rejected."""
-        while self._known is None:
-            self.known(await self._service.poll_update(self._workflow_id, self._id, self._run_id or "", "COMPLETED"))
-        if self._known.failure is not None:
-            raise exceptions.WorkflowUpdateFailedError(exception_of(self._known.failure, self._service.converter))
-        decoded = self._service.converter.decode_value(self._known.result, self._known.encoding, self._result_type)
-        return cast(R_co, decoded)
+        Raises `RPCError` with `ACTIVITY_NOT_FOUND`.
 
+        Example:
+            ``await handle.unpause_activity("3", reset_attempts=True)``
+        """
+        request = UnpauseActivityRequest(
+            run_id=self._run_id or "", reset_attempts=reset_attempts, reset_heartbeat=reset_heartbeat, jitter=jitter
+        )
+        await self._service.control_activity(self._id, activity_id, "unpause", request)
 
-def update_request(
-    service: Service, call: Outgoing, id: str | None, stage: WaitForStage, *, run_id: str = ""
-) -> UpdateWorkflowRequest:
-    """An update as it travels. Raises `ValueError` for a stage that cannot be waited for."""
-    if stage not in {"ACCEPTED", "COMPLETED"}:
-        raise ValueError(f"wait_for_stage is 'ACCEPTED' or 'COMPLETED', not {str(stage)!r}")
-    positional, kwargs, encoding = service.converter.encode_args(call.args, call.kwargs, call.parameters)
-    return UpdateWorkflowRequest(
-        update_id=id or str(uuid4()),
-        run_id=run_id,
-        input=positional,
-        kwargs=kwargs,
-        encoding=encoding,
-        identity=service.identity,
-        wait_for_stage="COMPLETED" if stage == "COMPLETED" else "ACCEPTED",
-        wait=timedelta(seconds=LONG_POLL_SECONDS),
-    )
+    async def reset_activity(
+        self,
+        activity_id: str,
+        *,
+        keep_paused: bool = False,
+        reset_heartbeat: bool = False,
+        restore_options: bool = False,
+        jitter: timedelta = timedelta(0),
+    ) -> None:
+        """Begins a pending activity anew: attempt 1, its whole time. One that runs, when that attempt has failed.
+
+        Args:
+            activity_id: as `describe` shows it.
+            keep_paused: leaves a pause as it is; else it ends. Default False.
+            reset_heartbeat: forgets the details of its heartbeats. Default False.
+            restore_options: gives it the options back with which it was scheduled. Default False.
+            jitter: it comes after a random part of this. Default none.
+
+        Raises `RPCError` with `ACTIVITY_NOT_FOUND`.
+
+        Example:
+            ``await handle.reset_activity("3", reset_heartbeat=True)``
+        """
+        request = ResetActivityRequest(
+            run_id=self._run_id or "",
+            keep_paused=keep_paused,
+            reset_heartbeat=reset_heartbeat,
+            restore_options=restore_options,
+            jitter=jitter,
+        )
+        await self._service.control_activity(self._id, activity_id, "reset", request)
+
+    async def update_activity_options(
+        self,
+        activity_id: str,
+        *,
+        task_queue: str = "",
+        timeouts: ActivityTimeouts | None = None,
+        retry_policy: RetryPolicy | None = None,
+        restore_original: bool = False,
+    ) -> None:
+        """Changes options of a pending activity; what is not given stays.
+
+        Args:
+            activity_id: as `describe` shows it.
+            task_queue: where its next attempt goes. Default: where it went.
+            timeouts: those that change. Default none.
+            retry_policy: the whole new policy. Default: the old one.
+            restore_original: in place of all others: the options with which it was scheduled. Default False.
+
+        Raises `RPCError` with `ACTIVITY_NOT_FOUND` or `INVALID_ARGUMENT`.
+
+        Example:
+            ``await handle.update_activity_options("3", timeouts={"start_to_close_timeout": timedelta(minutes=5)})``
+        """
+        request = UpdateActivityOptionsRequest(
+            run_id=self._run_id or "",
+            task_queue=task_queue,
+            retry_policy=retry_policy,
+            restore_original=restore_original,
+            **(timeouts or {}),
+        )
+        await self._service.control_activity(self._id, activity_id, "update-options", request)
+
+    async def reset(
+        self,
+        event_id: ResetPoint | None = None,
+        *,
+        activity_id: str | None = None,
+        reason: str = "",
+        reapply: Collection[Reapplied] = ALL,
+    ) -> WorkflowHandle[R_co]:
+        """Goes on from an earlier point in a new run, and gives its handle; the current run is terminated.
+
+        Args:
+            event_id: the id of a `WorkflowTaskCompleted` event, `"first"` or `"last"` (default): that task and all
+                after it is done again.
+            activity_id: in its place: back to just before this activity was scheduled.
+            reason: is kept in the history. Default "".
+            reapply: which messages that came later are told again: `"signal"`, `"update"`. Default both.
+
+        Raises `ValueError` for two points at once, `RPCError` with `INVALID_ARGUMENT` for what is no point and
+        `ACTIVITY_NOT_FOUND`.
+
+        Example:
+            ``handle = await handle.reset(activity_id="3", reason="the price was wrong")``
+        """
+        request = reset_request(event_id, activity_id, reapply, reason=reason)
+        mine = {"run_id": self._run_id or "", "identity": self._service.identity}
+        answer = await self._service.reset(self._id, structs.replace(request, **mine))
+        return WorkflowHandle(self._service, self._id, run_id=answer.run_id, result_type=self._result_type)
+
+    async def reopen(self, *, reason: str = "") -> WorkflowHandle[R_co]:
+        """Goes on after a bug was repaired: a failed workflow in a new run, one whose task keeps failing at once.
+
+        Only the task that failed the workflow is done again. What cannot be undone stays: a parent was told.
+
+        Args:
+            reason: is kept in the history. Default "".
+
+        Raises `RPCError` with `NOTHING_TO_REOPEN`, and with `WORKFLOW_ALREADY_STARTED` where the id is in use again.
+
+        Example:
+            ``print(await (await handle.reopen()).result())``
+        """
+        request = ReopenWorkflowRequest(
+            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
+        )
+        answer = await self._service.reopen(self._id, request)
+        return WorkflowHandle(self._service, self._id, run_id=answer.run_id, result_type=self._result_type)
 
 
 def _without_failure(answer: WorkflowResultAnswer) -> exceptions.FailureError:
@@ -433,7 +538,3 @@ def _without_failure(answer: WorkflowResultAnswer) -> exceptions.FailureError:
             return exceptions.TimeoutError("Workflow timed out", type="START_TO_CLOSE")
         case _:
             return exceptions.ApplicationError("Workflow failed")
-
-
-def _not_here(what: str) -> NoReturn:
-    raise exceptions.NotSupportedError(f"{what} is not in this version")

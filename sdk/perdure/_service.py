@@ -30,12 +30,19 @@ from perdure_proto.service import (
     DescribeWorkflowAnswer,
     HistoryAnswer,
     ListWorkflowsAnswer,
+    Message,
+    PauseWorkflowRequest,
     QueryWorkflowAnswer,
     QueryWorkflowRequest,
+    ReopenWorkflowAnswer,
+    ReopenWorkflowRequest,
+    ResetWorkflowAnswer,
+    ResetWorkflowRequest,
     SignalWorkflowRequest,
     StartWorkflowAnswer,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
+    UnpauseWorkflowRequest,
     UpdateStage,
     UpdateWithStartAnswer,
     UpdateWithStartRequest,
@@ -54,9 +61,9 @@ class Service(ActivityRequests):
         self.identity = identity
         self.converter = converter
         self.root: str = f"/api/v1/namespaces/{quote(namespace, safe='')}"
-        self.meter = MetricMeter()
+        self.meter: MetricMeter = MetricMeter()
         """Where metrics of users' code go."""
-        self.eager_workers = EagerWorkers()
+        self.eager_workers: EagerWorkers = EagerWorkers()
         """The workers of this client that run in this process."""
         self.outbound: OutboundInterceptor | None = None
         """What the calls of the client pass through; None when it has no interceptors."""
@@ -112,6 +119,27 @@ class Service(ActivityRequests):
     async def terminate(self, workflow_id: str, request: TerminateWorkflowRequest) -> Acknowledged:
         """Stops a workflow without asking it."""
         return await self.connection.call("POST", self._path(workflow_id, "terminate"), request, Acknowledged)
+
+    async def pause(self, workflow_id: str, request: PauseWorkflowRequest) -> Acknowledged:
+        """Stops what is handed out of a run, and its clocks."""
+        return await self.connection.call("POST", self._path(workflow_id, "pause"), request, Acknowledged)
+
+    async def unpause(self, workflow_id: str, request: UnpauseWorkflowRequest) -> Acknowledged:
+        """Lets a paused run go on."""
+        return await self.connection.call("POST", self._path(workflow_id, "unpause"), request, Acknowledged)
+
+    async def reset(self, workflow_id: str, request: ResetWorkflowRequest) -> ResetWorkflowAnswer:
+        """Takes a workflow back to an earlier point."""
+        return await self.connection.call("POST", self._path(workflow_id, "reset"), request, ResetWorkflowAnswer)
+
+    async def reopen(self, workflow_id: str, request: ReopenWorkflowRequest) -> ReopenWorkflowAnswer:
+        """Goes on after a bug was repaired."""
+        return await self.connection.call("POST", self._path(workflow_id, "reopen"), request, ReopenWorkflowAnswer)
+
+    async def control_activity(self, workflow_id: str, activity_id: str, verb: str, request: Message) -> Acknowledged:
+        """Does something to one pending activity: `pause`, `unpause`, `reset` or `update-options`."""
+        path = self._path(workflow_id, "activities", activity_id, verb)
+        return await self.connection.call("POST", path, request, Acknowledged)
 
     async def result(self, workflow_id: str, run_id: str) -> WorkflowResultAnswer:
         """Waits for the end of a run."""

@@ -31,13 +31,7 @@ from perdure._client_root import Calls, chain, start_options
 from perdure._connection import Connection, ConnectionOptions
 from perdure._definition import Workflow, refuse_dynamic
 from perdure._eager_start import EagerWorker
-from perdure._handle import (
-    WaitForStage,
-    WorkflowHandle,
-    WorkflowUpdateHandle,
-    WorkflowUpdateStage,
-    update_request,
-)
+from perdure._handle import WorkflowHandle
 from perdure._history import (
     History,
     WorkflowExecution,
@@ -56,6 +50,7 @@ from perdure._standalone import (
     StandaloneActivityHandle,
     StartActivityOptions,
 )
+from perdure._update_handle import WaitForStage, WorkflowUpdateHandle, WorkflowUpdateStage, update_request
 from perdure._with_start import WithStartWorkflowOperation, send
 from perdure.converter import DataConverter
 from perdure.exceptions import NotSupportedError, RPCError, WorkflowAlreadyStartedError

@@ -18,7 +18,7 @@ from uuid import UUID
 from perdure._children import ChildWorkflowHandle, execute_child_workflow, start_child_workflow
 from perdure._definition import Workflow, WorkflowDefinition
 from perdure._external import ExternalWorkflowHandle, external
-from perdure._handle import WorkflowHandle, WorkflowUpdateHandle
+from perdure._handle import WorkflowHandle
 from perdure._handler_decorators import query, signal, update
 from perdure._handlers import HandlerUnfinishedPolicy, UnfinishedPolicy, UpdateHandler, runtime_for
 from perdure._last_run import get_last_completion_result, get_last_failure, has_last_completion_result
@@ -36,6 +36,7 @@ from perdure._messages import (
 from perdure._options import ActivityOptions, ChildOptions, ChildWorkflowCancellationType, ContinueAsNewOptions
 from perdure._runtime import current
 from perdure._signature import caller, check_type, remember_scope, scope_around
+from perdure._update_handle import WorkflowUpdateHandle
 from perdure._workflow_calls import (
     Saga,
     continue_as_new,

@@ -28,6 +28,8 @@ async def audit(
         if first.workflow_type in known:
             replayer.replay(events)
         updates = [event.update_id for event in events if isinstance(event, ev.WorkflowExecutionUpdateAccepted)]
+        if any(isinstance(event, ev.WorkflowTaskFailed) and event.cause == "RESET_WORKFLOW" for event in events):
+            continue  # it has the history of another run, and is told again what came to that later
         accepted.update((first.first_execution_run_id, update_id) for update_id in updates)
     assert [] == [one for one, times in accepted.items() if times > 1], "an update was accepted twice in its chain"
     return len(histories)

@@ -2,3 +2,5 @@
 
 from tests.transcripts import activities as activities
 from tests.transcripts import chains as chains
+from tests.transcripts import holding_still as holding_still
+from tests.transcripts import transactional as transactional

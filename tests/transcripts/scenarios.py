@@ -111,54 +111,6 @@ def activity_cancel() -> Script:
 
 
 @scenario
-def transactional_activity_is_settled() -> Script:
-    script = Script()
-    script.turn(pay("first", retry_policy=RetryPolicy(maximum_attempts=3)), pay("runs"), pay("repeated"))
-    script.begin(5)
-    first = script.attempt(5)
-    script.ask(req.BeginTransaction(**first))
-    script.note("its worker is lost, and another attempt runs when the outcome of the first is found")
-    script.ask(req.FailActivity(**first, failure=FAILURE))
-    script.after(1).ask(req.RetryActivity(scheduled_event_id=5, attempt=2))
-    script.begin(5)
-    script.ask(req.CompleteActivity(**first, identity="w1", result=Raw(b'"paid"'), recorded=True))
-    script.ask(req.CompleteActivity(**first, result=Raw(b'"paid"'), recorded=True))
-    script.note("a new owner does not know of the start; the task that runs meanwhile hears of the outcome next")
-    script.ask(req.BeginTransaction(**script.attempt(6)))
-    script.take()
-    script.ask(req.CompleteActivity(**script.attempt(6), recorded=True))
-    script.ask(req.BeginTransaction(**script.attempt(7)))
-    script.answer()
-    script.ask(req.BeginTransaction(**first))
-    return script
-
-
-@scenario
-def transactional_activity_is_held() -> Script:
-    script = Script()
-    script.turn(*(pay(name, retry_policy=RetryPolicy(maximum_attempts=1)) for name in ("a", "b", "c", "d")))
-    for event_id in (5, 6, 7):
-        script.begin(event_id)
-        script.ask(req.BeginTransaction(**script.attempt(event_id)))
-    script.ask(signal("go"))
-    script.turn(c.RequestCancelActivityTask(scheduled_event_id=6))
-    script.note("failed, cancelled, completed with what was not recorded")
-    script.ask(req.FailActivity(**script.attempt(5), failure=FAILURE))
-    script.ask(req.AcknowledgeCancel(**script.attempt(6)))
-    script.ask(req.CompleteActivity(**script.attempt(7)))
-    script.note("timed out")
-    script.after(60).ask(req.TimeOutActivity(scheduled_event_id=5, attempt=1, timeout_type="START_TO_CLOSE"))
-    script.sealed.add(5)
-    script.ask(req.TimeOutActivity(scheduled_event_id=5, attempt=1, timeout_type="START_TO_CLOSE"))
-    script.note("the run closes: the one that was allowed none is not in the way")
-    script.turn(c.CompleteWorkflowExecution())
-    script.ask(req.TerminateExecution())
-    script.sealed |= {6, 7}
-    script.ask(req.TerminateExecution())
-    return script
-
-
-@scenario
 def timers() -> Script:
     script = Script()
     script.turn(*(c.StartTimer(timer_id=each, start_to_fire_timeout=5 * SECOND) for each in "abc"))
@@ -425,6 +377,17 @@ def history_limit() -> Script:
     script.after(1).ask(req.RetryWorkflowTask())
     script.note("only a closing command is taken")
     script.turn(c.ContinueAsNewWorkflowExecution(), new_run_id=NEXT_RUN_ID)
+    return script
+
+
+@scenario
+def child_closes_while_a_task_is_only_speculative() -> Script:
+    """The two events that its news brings make one task."""
+    script = Script()
+    script.turn(c.StartChildWorkflowExecution(workflow_id="child", workflow_type="C"))
+    script.ask(update("u"))
+    closed = ev.WorkflowExecutionTerminated(event_id=3, event_time=script.run.now)
+    script.ask(req.RecordChildClosed(initiated_event_id=5, run_id="c1", first_run_id="c1", closed=closed))
     return script
 
 

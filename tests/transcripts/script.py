@@ -108,6 +108,18 @@ class Script:
             "started_at": activity.started_at or self.run.now,
         }
 
+    def copied(self) -> None:
+        """The history ends with a started task, as that of a copy does."""
+        task = self.state.workflow_task
+        assert task is not None
+        started = ev.WorkflowTaskStarted(
+            event_id=self.state.last_event_id + 1,
+            event_time=self.run.now,
+            scheduled_event_id=task.scheduled_event_id,
+        )
+        self.run.write([started])
+        self._event(started)
+
     def begin(self, scheduled_event_id: int) -> None:
         """A worker takes an activity."""
         self.ask(req.StartActivity(**self.attempt(scheduled_event_id), session="w1", identity="w1"))

@@ -102,6 +102,8 @@ def test_only_what_temporal_lacks_is_carried() -> None:
         ("WorkflowExecutionStarted", "last_completion_run_id"),
         ("WorkflowExecutionStarted", "request_id"),
         ("WorkflowExecutionStarted", "standalone_activity_id"),
+        ("WorkflowExecutionTerminated", "reset_event_id"),
+        ("WorkflowExecutionTerminated", "reset_run_id"),
         ("WorkflowExecutionTimedOut", "failure"),
         ("WorkflowExecutionUnpaused", "paused_for"),
     } == carried

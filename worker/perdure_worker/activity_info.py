@@ -13,6 +13,8 @@ from perdure_worker.outcome import LocalActivity
 
 DETAILS: Final = MappingProxyType(
     {
+        "PAUSED": ActivityCancellationDetails(paused=True),
+        "RESET": ActivityCancellationDetails(reset=True),
         "CANCEL_REQUESTED": ActivityCancellationDetails(cancel_requested=True),
         "TIMED_OUT": ActivityCancellationDetails(timed_out=True),
         "WORKFLOW_CLOSED": ActivityCancellationDetails(not_found=True),

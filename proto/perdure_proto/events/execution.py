@@ -131,13 +131,15 @@ class WorkflowExecutionSignaled(Event, frozen=True, kw_only=True):
 
 
 class WorkflowExecutionTerminated(Event, frozen=True, kw_only=True):
-    """Somebody ended the workflow at once."""
+    """Somebody ended the workflow at once. After a reset `reset_run_id` goes on, with the events up to one of these."""
 
     type_id: ClassVar[int] = 27
     reason: str = ""
     identity: str = ""
     details: Raw = NULL
     encoding: str = ""
+    reset_run_id: str = ""
+    reset_event_id: int = 0
 
 
 class WorkflowExecutionContinuedAsNew(Event, frozen=True, kw_only=True):

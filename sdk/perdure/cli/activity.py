@@ -8,7 +8,8 @@ import click
 from msgspec import Raw
 from rich.text import Text
 
-from perdure.cli.activity_runs import COMMANDS
+from perdure.cli.activity_control import COMMANDS as CONTROLS
+from perdure.cli.activity_runs import COMMANDS as RUNS
 from perdure.cli.exits import usage_error
 from perdure.cli.groups import Group
 from perdure.cli.inputs import json_option, read_details, read_json
@@ -26,10 +27,9 @@ _ADDRESS = ("task_token", "workflow_id", "run_id", "activity_id", "identity")
 
 activity: Group = Group(
     name="activity",
-    help="Run activities without a workflow; end activities from elsewhere.",
-    later=("pause", "reset", "unpause", "update-options"),
+    help="Run activities without a workflow; hold, change and end those of workflows.",
 )
-for _command in COMMANDS:
+for _command in (*RUNS, *CONTROLS):
     activity.add_command(_command)
 
 

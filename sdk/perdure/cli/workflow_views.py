@@ -19,13 +19,21 @@ from perdure_proto.events import AnyEvent
 from perdure_proto.service import (
     CountWorkflowsAnswer,
     DescribeWorkflowAnswer,
+    PauseInfo,
     PendingActivity,
     PendingChild,
     PendingWorkflowTask,
     WorkflowExecutionInfo,
 )
 
-STATUS_STYLE = {"COMPLETED": "green", "FAILED": "red", "TIMED_OUT": "red", "TERMINATED": "red", "CANCELED": "yellow"}
+STATUS_STYLE = {
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "TIMED_OUT": "red",
+    "TERMINATED": "red",
+    "CANCELED": "yellow",
+    "PAUSED": "yellow",
+}
 
 
 @click.command("list")
@@ -110,12 +118,14 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
             ("run before", answer.continued_run_id),
             ("failed before", Text(failure_line(answer.last_failure) if answer.last_failure else "", style="red")),
             ("next run", answer.new_run_id),
+            ("reset to run", answer.reset_run_id),
             ("events", str(info.history_length)),
             ("memo", compact(info.memo) if info.memo else ""),
             ("search attributes", compact(info.search_attributes) if info.search_attributes else ""),
             ("run timeout", format_duration(answer.workflow_run_timeout) if answer.workflow_run_timeout else ""),
             ("run expires", instant(answer.run_expiration_time)),
             ("chain expires", instant(answer.execution_expiration_time)),
+            ("paused", _pause(answer.pause) if answer.pause else ""),
             ("cancel requested", "yes" if answer.cancel_requested else ""),
             ("parent", answer.parent_workflow_id),
             ("messages under way", str(answer.pending_messages or "")),
@@ -138,6 +148,11 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
 def _waits(answer: DescribeWorkflowAnswer) -> bool:
     """Whether its first task came, or is to come, later than its start."""
     return answer.execution_time is not None and answer.execution_time > answer.execution.start_time
+
+
+def _pause(pause: PauseInfo) -> str:
+    by = f" by {pause.identity}" if pause.identity else ""
+    return f"since {instant(pause.paused_at)}{by}{f': {pause.reason}' if pause.reason else ''}"
 
 
 def _workflow_task(task: PendingWorkflowTask) -> Table:
@@ -178,6 +193,7 @@ def pending_activity(activity: PendingActivity) -> Table:
             ("  scheduled", instant(activity.scheduled_time)),
             ("  last started", instant(activity.last_started_time)),
             ("  last heartbeat", instant(activity.last_heartbeat_time)),
+            ("  paused", _pause(activity.pause) if activity.pause else ""),
             ("  next attempt", instant(activity.next_attempt_time)),
             ("  expires", instant(activity.expiration_time)),
             ("  worker", activity.last_worker_identity),

@@ -10,6 +10,7 @@ from perdure_proto import async_activities as asy
 from perdure_proto import service as svc
 from perdure_proto import tasks
 from perdure_server.config import ServerSettings
+from perdure_server.engine.activity_control import ActivityControls
 from perdure_server.engine.async_activities import AsyncActivities
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.completions import Completions
@@ -20,6 +21,8 @@ from perdure_server.engine.messages import Messages
 from perdure_server.engine.outbox import Outbox
 from perdure_server.engine.queries import Queries
 from perdure_server.engine.reads import Reads
+from perdure_server.engine.reopens import Reopens
+from perdure_server.engine.resets import Resets
 from perdure_server.engine.standalone import Standalone
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.update_with_start import UpdatesWithStart
@@ -44,6 +47,9 @@ class EngineApi:
         self._updates = Updates(self.engine)
         self._updates_with_start = UpdatesWithStart(self.engine, self._starts, self._updates)
         self._queries = queries
+        self._controls = ActivityControls(self.engine)
+        self._resets = Resets(self.engine)
+        self._reopens = Reopens(self.engine, self._resets)
         self._reads = Reads(self.engine)
         self._standalone = Standalone(self.engine, self._starts, self._messages, self._reads)
         inbox = Inbox(self.engine, self._starts, self._messages)
@@ -107,6 +113,40 @@ class EngineApi:
         self, namespace: str, workflow_id: str, request: svc.TerminateWorkflowRequest
     ) -> svc.Acknowledged:
         return await self._messages.terminate(namespace, workflow_id, request)
+
+    async def pause_workflow(
+        self, namespace: str, workflow_id: str, request: svc.PauseWorkflowRequest
+    ) -> svc.Acknowledged:
+        return await self._messages.pause(namespace, workflow_id, request)
+
+    async def unpause_workflow(
+        self, namespace: str, workflow_id: str, request: svc.UnpauseWorkflowRequest
+    ) -> svc.Acknowledged:
+        return await self._messages.unpause(namespace, workflow_id, request)
+
+    async def reset_workflow(
+        self, namespace: str, workflow_id: str, request: svc.ResetWorkflowRequest
+    ) -> svc.ResetWorkflowAnswer:
+        return await self._resets.reset(namespace, workflow_id, request)
+
+    async def reopen_workflow(
+        self, namespace: str, workflow_id: str, request: svc.ReopenWorkflowRequest
+    ) -> svc.ReopenWorkflowAnswer:
+        return await self._reopens.reopen(namespace, workflow_id, request)
+
+    async def pause_activity(self, at: tuple[str, str, str], request: svc.PauseActivityRequest) -> svc.Acknowledged:
+        return await self._controls.pause(at, request)
+
+    async def unpause_activity(self, at: tuple[str, str, str], request: svc.UnpauseActivityRequest) -> svc.Acknowledged:
+        return await self._controls.unpause(at, request)
+
+    async def reset_activity(self, at: tuple[str, str, str], request: svc.ResetActivityRequest) -> svc.Acknowledged:
+        return await self._controls.reset(at, request)
+
+    async def update_activity_options(
+        self, at: tuple[str, str, str], request: svc.UpdateActivityOptionsRequest
+    ) -> svc.Acknowledged:
+        return await self._controls.update_options(at, request)
 
     async def query_workflow(
         self, namespace: str, workflow_id: str, name: str, request: svc.QueryWorkflowRequest

@@ -207,7 +207,9 @@ class Engine:
     def offer_workflow_task(self, execution: Execution) -> None:
         """A workflow task is due: matching finds a worker, the one that has the run cached first."""
         task = execution.state.workflow_task
-        if task is None or task.started is not None or execution.is_lost:
+        if task is None or task.started is not None or execution.is_lost or execution.state.is_paused:
+            return
+        if execution.after is not None and execution.after.owing:
             return
         self._offer(execution, "workflow", 0, execution.state.started.task_queue, execution.state.started.workflow_type)
 
@@ -216,7 +218,7 @@ class Engine:
         activity = execution.state.activities.get(scheduled_event_id)
         if activity is None or activity.started_at is not None or activity.closing or execution.is_lost:
             return
-        if activity.next_attempt_at is not None:
+        if activity.next_attempt_at is not None or execution.state.is_paused or activity.paused is not None:
             return
         scheduled = activity.scheduled
         queue = scheduled.task_queue or execution.state.started.task_queue

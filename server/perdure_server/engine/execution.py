@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from heapq import heappop, heappush
 
@@ -84,6 +85,10 @@ class Execution:
         self.snapshot_event_id = 0
         self.may_have_rows = False
         """Whether rows of `activities` may be kept beside its log."""
+        self.after: Execution | None = None
+        """The run that was reset to this one, while it still closes children: their ids are free then."""
+        self.on_leave: Callable[[], None] | None = None
+        """Called when this closed run owes nothing more."""
         self.owing: set[DeliveryKey] = set()
         """Deliveries to other executions that are under way."""
         self.durable_buffer = 0
@@ -145,7 +150,7 @@ class Execution:
         task = self.state.workflow_task
         return bool(
             self.batch is not None
-            or self.state.admitted
+            or any(not update.logged for update in self.state.admitted.values())
             or self.buffer_batch is not None
             or self.held
             or (task is not None and task.started is not None)

@@ -205,6 +205,12 @@ class Handout:
 
     async def _activity(self, execution: Execution, ref: TaskRef, session: Session) -> AnyTask | None:
         engine = self._engine
+        offered = execution.state.activities.get(ref.scheduled_event_id)
+        if offered is not None and ref.task_queue != (
+            offered.scheduled.task_queue or execution.state.started.task_queue
+        ):
+            engine.offer_activity(execution, ref.scheduled_event_id)  # it was given another queue since
+            return None
         request = req.StartActivity(
             scheduled_event_id=ref.scheduled_event_id,
             attempt=ref.attempt,
@@ -279,7 +285,7 @@ class Handout:
     def _confirm(self, execution: Execution, token: ActivityToken, session: Session) -> None:
         execution.confirmed.add((token.scheduled_event_id, token.attempt))
         identity = session.worker.identity
-        request = req.StartActivity(**on_activity(token), identity=identity, session=session.id)
+        request = req.StartActivity(**on_activity(token), identity=identity, session=session.id, held=True)
         self._engine.transact(execution, request)
 
     def _reclaim(self, execution: Execution, token: WorkflowToken, session: Session) -> None:

@@ -44,10 +44,19 @@ class Source(Struct, frozen=True):
     workflow_id: str
     run_id: str
     first_run_id: str
+    origins: tuple[tuple[int, str], ...] = ()
+    """Of a run that was reset: from which event on its log was written by which run."""
+
+    def origin(self, event_id: int) -> str:
+        """The run that wrote an event: what it has begun keeps its name over a reset."""
+        run_id = self.run_id
+        for since, origin in self.origins:
+            run_id = origin if since < event_id else run_id
+        return run_id
 
     def request_id(self, event_id: int) -> str:
         """What the receiver knows a delivery by."""
-        return f"{self.run_id}:{event_id}"
+        return f"{self.origin(event_id)}:{event_id}"
 
 
 class Answer(Struct, frozen=True):
@@ -141,6 +150,8 @@ class Inbox:
 
     async def _child_closed(self, source: Source, delivery: Delivery) -> Answer:
         parent = await self._find(delivery)
+        if parent is not None:
+            parent = await self._reset_to(parent)
         if parent is None:
             return Answer()
         assert delivery.closed is not None
@@ -153,6 +164,16 @@ class Inbox:
         self._engine.transact(parent, news)
         await self._engine.acknowledged(parent)
         return Answer(parent.run_id)
+
+    async def _reset_to(self, parent: Execution) -> Execution | None:
+        """Law: children that were started before the point of a reset belong to the new run."""
+        run: Execution | None = parent
+        while run is not None and not run.state.is_open:
+            run_id = await self._engine.store.reset_run(run.key.shard_id, run.run_id)
+            if not run_id:
+                return run
+            run = await self._engine.residents.find_run(run.key.shard_id, run_id)
+        return run
 
     async def _find(self, delivery: Delivery) -> Execution | None:
         try:
@@ -216,7 +237,7 @@ def _request(source: Source, delivery: Delivery) -> req.Request:
 
 def _is_child(target: Execution, source: Source, initiated_event_id: int = 0) -> bool:
     started = target.state.started
-    if started.parent_run_id != source.run_id:
+    if started.parent_run_id != source.origin(started.parent_initiated_event_id):
         return False
     return not initiated_event_id or started.parent_initiated_event_id == initiated_event_id
 

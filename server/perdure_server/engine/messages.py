@@ -63,6 +63,18 @@ class Messages:
         end = req.TerminateExecution(reason=request.reason, details=request.details, identity=request.identity)
         return await self._deliver(execution, end)
 
+    async def pause(self, namespace: str, workflow_id: str, request: svc.PauseWorkflowRequest) -> svc.Acknowledged:
+        """Hands nothing of the run out any more."""
+        execution = await self._engine.residents.find(namespace, workflow_id, request.run_id)
+        pause = req.PauseExecution(reason=request.reason, identity=request.identity, request_id=request.request_id)
+        return await self._deliver(execution, pause)
+
+    async def unpause(self, namespace: str, workflow_id: str, request: svc.UnpauseWorkflowRequest) -> svc.Acknowledged:
+        """Lets the run go on."""
+        execution = await self._engine.residents.find(namespace, workflow_id, request.run_id)
+        go_on = req.UnpauseExecution(reason=request.reason, identity=request.identity, request_id=request.request_id)
+        return await self._deliver(execution, go_on)
+
     async def _deliver(self, execution: Execution, request: req.Request) -> svc.Acknowledged:
         decision = await self._engine.decided(execution, request)
         if decision.refused is not None:

@@ -128,18 +128,27 @@ class Outbox:
 
         While its close is on its way the last answer to the open run may come; what the close owes is not here yet.
         """
-        if execution.state.is_open or not execution.wake_owed or execution.is_lost or execution.owing:
+        if execution.state.is_open or execution.is_lost or execution.owing:
             return
         if execution.batch is not None:
             self._engine.transactor.release(execution, [partial(self._settle, execution)])
             return
-        execution.wake_owed = False
-        self._engine.transactor.stage(execution).wake_gone = True
+        if execution.on_leave is not None:
+            on_leave, execution.on_leave = execution.on_leave, None
+            on_leave()
+        if execution.wake_owed:
+            execution.wake_owed = False
+            self._engine.transactor.stage(execution).wake_gone = True
 
 
 def _source(execution: Execution) -> Source:
+    started, origins = execution.state.started, execution.state.origins
     return Source(
-        execution.namespace, execution.workflow_id, execution.run_id, execution.state.started.first_execution_run_id
+        execution.namespace,
+        execution.workflow_id,
+        execution.run_id,
+        started.first_execution_run_id,
+        ((0, started.original_execution_run_id), *origins) if origins else (),
     )
 
 

@@ -119,8 +119,11 @@ class Queries:
         await self._engine.settled(execution)
         while execution.state.is_open and not execution.is_lost:
             task = execution.state.workflow_task
-            if execution.state.previous_started_event_id and (task is None or task.kind == "transient"):
+            paused = execution.state.is_paused and (task is None or task.started is None)
+            if execution.state.previous_started_event_id and (task is None or task.kind == "transient" or paused):
                 return
+            if paused:
+                raise ServiceError(Code.WORKFLOW_PAUSED, "the run is paused and has not begun: there is nothing to see")
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             execution.event_waiters.append(waiter)
             await waiter

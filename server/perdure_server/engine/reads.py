@@ -16,19 +16,18 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_proto.failures import CanceledFailure, Failure, TerminatedFailure, TimeoutFailure
 from perdure_server.engine.checks import check_id
 from perdure_server.engine.execution import Execution
-from perdure_server.history.deadlines import run_expires_at
+from perdure_server.history.deadlines import expires_at
 from perdure_server.history.retry import DEFAULT_POLICY
 from perdure_server.history.state import ActivityState, ChildState, ExecutionState
 from perdure_server.history.transitions.activity import deadline
 from perdure_server.history.transitions.arrival import is_waiting
-from perdure_server.history.transitions.chain import first_task_at
 from perdure_server.matching.port import TaskKind
 from perdure_server.store.port import STATUS_NAMES, ExecutionRow, HistoryRow, NamespaceRow
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
 
-ActivityStateName = Literal["SCHEDULED", "STARTED", "BACKING_OFF", "CANCEL_REQUESTED"]
+ActivityStateName = Literal["SCHEDULED", "STARTED", "BACKING_OFF", "CANCEL_REQUESTED", "PAUSED"]
 
 _PAGE_MAX = 1_000
 _RETENTION_MIN = timedelta(hours=1)
@@ -75,6 +74,9 @@ class Reads:
         """What a run is and what it waits for."""
         execution = await self._engine.residents.find(namespace, workflow_id, run_id)
         answer = self._description(execution)
+        if not execution.state.is_open:
+            reset_run_id = await self._engine.store.reset_run(execution.key.shard_id, execution.run_id)
+            answer = msgspec.structs.replace(answer, reset_run_id=reset_run_id)
         await self._engine.settled(execution)  # after the look: memory runs ahead of the log
         return answer
 
@@ -85,9 +87,9 @@ class Reads:
             first_execution_run_id=started.first_execution_run_id,
             continued_run_id=started.continued_execution_run_id,
             new_run_id=getattr(state.closed, "new_execution_run_id", ""),
-            execution_time=first_task_at(started),
-            execution_expiration_time=started.workflow_execution_expiration_time,
-            run_expiration_time=run_expires_at(started),
+            execution_time=state.first_task_at or started.event_time,
+            execution_expiration_time=state.execution_expires_at,
+            run_expiration_time=expires_at(state),
             initiator=started.initiator,
             cron_schedule=started.cron_schedule,
             last_failure=started.continued_failure,
@@ -97,6 +99,7 @@ class Reads:
             retry_policy=started.retry_policy,
             attempt=started.attempt,
             cancel_requested=state.cancel_requested,
+            pause=_pause(execution),
             pending_workflow_task=self._pending_task(execution),
             pending_activities=tuple(self._pending_activity(execution, each) for each in state.activities.values()),
             pending_children=tuple(map(_pending_child, state.children.values())) if state.is_open else (),
@@ -199,6 +202,7 @@ class Reads:
             last_worker_identity=activity.identity,
             task_queue=queue,
             note=self._note(execution, queue, "activity", scheduled.activity_type) if waits else "",
+            pause=_activity_pause(activity),
         )
 
     def _sticky_worker(self, execution: Execution) -> str:
@@ -249,7 +253,7 @@ def _waiting_task(state: ExecutionState) -> svc.PendingWorkflowTask | None:
     if not state.is_open or not is_waiting(state):
         return None
     return svc.PendingWorkflowTask(
-        state="BACKING_OFF", next_attempt_time=first_task_at(state.started), note=_WAITS_FOR[state.started.initiator]
+        state="BACKING_OFF", next_attempt_time=state.first_task_at, note=_WAITS_FOR[state.started.initiator]
     )
 
 
@@ -286,7 +290,23 @@ def _activity_state(activity: ActivityState) -> ActivityStateName:
         return "CANCEL_REQUESTED"
     if activity.started_at is not None:
         return "STARTED"
+    if activity.paused is not None:
+        return "PAUSED"
     return "BACKING_OFF" if activity.next_attempt_at is not None else "SCHEDULED"
+
+
+def _activity_pause(activity: ActivityState) -> svc.PauseInfo | None:
+    paused = activity.paused
+    if paused is None:
+        return None
+    return svc.PauseInfo(paused_at=paused.at, identity=paused.identity, reason=paused.reason)
+
+
+def _pause(execution: Execution) -> svc.PauseInfo | None:
+    paused = execution.state.paused
+    if paused is None:
+        return None
+    return svc.PauseInfo(paused_at=paused.event_time, identity=paused.identity, reason=paused.reason)
 
 
 def _info(execution: Execution) -> svc.WorkflowExecutionInfo:
@@ -297,7 +317,7 @@ def _info(execution: Execution) -> svc.WorkflowExecutionInfo:
         workflow_type=started.workflow_type,
         task_queue=started.task_queue,
         status=state.status,
-        start_time=started.event_time,
+        start_time=state.reset_at or started.event_time,
         close_time=state.closed.event_time if state.closed is not None else None,
         history_length=state.last_event_id,
         memo=started.memo,

@@ -6,6 +6,7 @@ What only memory knew (a started task, admitted updates) is gone: that is the la
 from __future__ import annotations
 
 import msgspec
+from msgspec import structs
 
 from perdure_proto.codec import decode_events, encoder
 from perdure_proto.events import AnyEvent, WorkflowExecutionStarted
@@ -14,11 +15,13 @@ from perdure_proto.payload import NULL
 from perdure_server.engine.execution import Chunk, Execution
 from perdure_server.history import records as rec
 from perdure_server.history.evolve import begin, evolve, record
-from perdure_server.history.state import STATE_VERSION, ActivityState, ExecutionState
+from perdure_server.history.state import STATE_VERSION, ActivityControl, ActivityOptions, ActivityState, ExecutionState
 from perdure_server.store.port import ActivityRow, Snapshot, StoredRun
 
 _state = msgspec.json.Decoder(ExecutionState)
+_control = msgspec.json.Decoder(ActivityControl)
 _failure = msgspec.json.Decoder(Failure)
+UNTOUCHED = ActivityControl()
 _event = msgspec.json.Decoder(AnyEvent)
 
 
@@ -72,7 +75,21 @@ def activity_row(execution: Execution, activity: ActivityState) -> ActivityRow:
         heartbeat_encoding=activity.heartbeat_encoding,
         last_failure=None if activity.last_failure is None else encoder.encode(activity.last_failure),
         transactional=activity.transactional,
+        control=_control_of(activity),
     )
+
+
+def _control_of(activity: ActivityState) -> bytes | None:
+    """What is seldom there at all is kept in one column."""
+    options = {name: getattr(activity.scheduled, name) for name in ActivityOptions.__struct_fields__}
+    control = ActivityControl(
+        frozen=activity.frozen,
+        attempt_frozen=activity.attempt_frozen,
+        paused=activity.paused,
+        options=None if activity.original is None else ActivityOptions(**options),
+        reset_pending=activity.reset_pending,
+    )
+    return None if control == UNTOUCHED else encoder.encode(control)
 
 
 def overlay(activity: ActivityState, row: ActivityRow) -> None:
@@ -90,6 +107,12 @@ def overlay(activity: ActivityState, row: ActivityRow) -> None:
     activity.transactional = row.transactional
     activity.has_row = True
     activity.row_started_at = row.started_at
+    control = UNTOUCHED if row.control is None else _control.decode(row.control)
+    activity.frozen, activity.attempt_frozen = control.frozen, control.attempt_frozen
+    activity.paused, activity.reset_pending = control.paused, control.reset_pending
+    if control.options is not None:
+        activity.original = activity.scheduled
+        activity.scheduled = structs.replace(activity.scheduled, **structs.asdict(control.options))
 
 
 def _state_of(stored: StoredRun) -> ExecutionState:
@@ -113,7 +136,9 @@ def _state_of(stored: StoredRun) -> ExecutionState:
 
 def _forget_memory(state: ExecutionState) -> ExecutionState:
     """What was true in the memory of the owner that took the snapshot, and of nobody else."""
-    state.admitted.clear()
+    state.admitted = {update_id: update for update_id, update in state.admitted.items() if update.logged}
+    for update in state.admitted.values():
+        update.delivered = False
     state.buffer.clear()
     state.refusals = 0
     task = state.workflow_task
@@ -125,8 +150,9 @@ def _forget_memory(state: ExecutionState) -> ExecutionState:
             task.attempt = 2
     for event_id, activity in state.activities.items():
         state.activities[event_id] = ActivityState(
-            scheduled=activity.scheduled,
+            scheduled=activity.original or activity.scheduled,
             cancel_requested_event_id=activity.cancel_requested_event_id,
-            attempt_scheduled_at=activity.scheduled.event_time,
+            attempt_scheduled_at=activity.scheduled.event_time + activity.frozen,
+            frozen=activity.frozen,
         )
     return state

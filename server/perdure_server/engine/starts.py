@@ -150,7 +150,8 @@ class Starts:
     async def _repeat(self, current: Execution, request: StartWorkflowRequest) -> StartWorkflowAnswer | None:
         if not request.request_id:
             return None
-        run_id = current.run_id if current.state.started.request_id == request.request_id else ""
+        began_it = current.state.started.request_id == request.request_id and current.state.reset_at is None
+        run_id = current.run_id if began_it else ""
         if not run_id:
             row = await self._engine.store.execution_by_request(
                 current.namespace_id, current.workflow_id, request.request_id

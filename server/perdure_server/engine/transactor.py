@@ -29,9 +29,22 @@ from perdure_server.history.evolve import evolve, record
 from perdure_server.history.outbox import farewell
 from perdure_server.store.port import STATUS_NUMBERS, BufferedEvent, RunChange
 
-_PERSISTED = (rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptDetached, rec.TransactionBegun)
-_OF_ATTEMPTS = (rec.AttemptStarted, rec.AttemptFailed, rec.AttemptHeartbeat, rec.AttemptReturned)
+_PERSISTED = (
+    rec.AttemptFailed,
+    rec.AttemptHeartbeat,
+    rec.AttemptDetached,
+    rec.TransactionBegun,
+    rec.ActivityControlled,
+)
+_OF_ATTEMPTS = (
+    rec.AttemptStarted,
+    rec.AttemptFailed,
+    rec.AttemptHeartbeat,
+    rec.AttemptReturned,
+    rec.ActivityControlled,
+)
 _OFFERS = (OfferActivity, Deliver)
+_PAUSES = frozenset({ev.WorkflowExecutionPaused, ev.WorkflowExecutionUnpaused})
 _ON_ACTIVITIES = frozenset(
     {
         ev.ActivityTaskCompleted,
@@ -166,6 +179,8 @@ class Transactor:
             evolve(state, event)
             if had_row or kind is ev.ActivityTaskCancelRequested:
                 self._keep_row(execution, staged, event)
+            if kind in _PAUSES:
+                self._pause(execution, staged)
             if kind in DEADLINES_OF:
                 for deadline in DEADLINES_OF[kind](state, event):
                     execution.add_deadline(deadline)
@@ -173,6 +188,14 @@ class Transactor:
         if state.closed is not None:
             self._close(execution, staged)
         staged.effects.append(partial(self._outlet.announce, execution, events))
+
+    def _pause(self, execution: Execution, staged: Staged) -> None:
+        """The run was paused or goes on: operators search by that, and the rows beside the log know the shift."""
+        state = execution.state
+        staged.change = RunChange(*_key(execution), STATUS_NUMBERS[state.status], None, state.last_event_id)
+        for scheduled_event_id, activity in state.activities.items():
+            if activity.has_row or activity.started_at is not None:
+                self.write_row(execution, scheduled_event_id)
 
     def _keep_row(self, execution: Execution, staged: Staged, event: ev.AnyEvent) -> None:
         """The row of an activity goes with it; that it was asked to stop is kept in one."""

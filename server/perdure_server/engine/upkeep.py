@@ -29,6 +29,7 @@ log = structlog.get_logger()
 _RETENTION_EVERY_SECONDS = 60.0
 _RETENTION_ROWS = 500
 _RETRY_SECONDS = 1.0
+_OPEN = STATUS_NUMBERS["RUNNING"], STATUS_NUMBERS["PAUSED"]
 
 
 class Upkeep:
@@ -85,6 +86,7 @@ class Upkeep:
                     next_scan = time.monotonic() + settings.scan_every.total_seconds()
                 if time.monotonic() >= next_retention:
                     await self._engine.store.delete_expired(_RETENTION_ROWS)
+                    await self._engine.store.delete_orphans(_RETENTION_ROWS)
                     next_retention = time.monotonic() + _RETENTION_EVERY_SECONDS
             except (StoreUnavailableError, ServiceError) as error:
                 log.warning("upkeep_repeated", reason=str(error))
@@ -138,7 +140,7 @@ class Upkeep:
         engine = self._engine
         keys = [RunKey(row.shard_id, row.run_id) for row in page if row.run_id not in engine.residents.by_run]
         for stored in await engine.store.load_runs(keys, STATE_VERSION) if keys else []:
-            engine.residents.install(stored, is_current=stored.status == STATUS_NUMBERS["RUNNING"])
+            engine.residents.install(stored, is_current=stored.status in _OPEN)
 
     def _forget_closed(self, execution: Execution) -> None:
         if not execution.is_busy():
@@ -165,12 +167,15 @@ class Upkeep:
         task = state.workflow_task
         if execution.owing:
             return True
-        if task is not None and task.not_before is None and 0 not in execution.parked:
+        if task is not None and task.not_before is None and 0 not in execution.parked and not state.is_paused:
             return True
         # A running attempt counts: a new owner must know of it, or it would not miss the worker. One that no worker
         # has waits for its deadlines alone.
         return any(
-            activity.next_attempt_at is None and not activity.is_detached and event_id not in execution.parked
+            activity.next_attempt_at is None
+            and not activity.is_detached
+            and event_id not in execution.parked
+            and (activity.started_at is not None or not (state.is_paused or activity.paused))
             for event_id, activity in state.activities.items()
         )
 

@@ -87,6 +87,16 @@ REQUESTS: dict[str, Struct] = {
     ),
     "report_activity_cancellation": async_activities.ReportActivityCancellationRequest(task_token=TOKEN),
     "heartbeat_activity": async_activities.HeartbeatActivityRequest(task_token=TOKEN, details=Raw(b"[40]")),
+    "pause_workflow": service.PauseWorkflowRequest(reason="the warehouse is closed", request_id="r-4"),
+    "unpause_workflow": service.UnpauseWorkflowRequest(reason="it is open again", request_id="r-5"),
+    "reset_workflow": service.ResetWorkflowRequest(
+        activity_id="3", reason="the price was wrong", reapply_exclude=("update",), request_id="r-6"
+    ),
+    "reopen_workflow": service.ReopenWorkflowRequest(reason="mended in release 12", request_id="r-7"),
+    "pause_activity": service.PauseActivityRequest(reason="the bank is down"),
+    "unpause_activity": service.UnpauseActivityRequest(reset_attempts=True, jitter=timedelta(seconds=30)),
+    "reset_activity": service.ResetActivityRequest(reset_heartbeat=True),
+    "update_activity_options": service.UpdateActivityOptionsRequest(start_to_close_timeout=timedelta(minutes=5)),
     "poll": tasks.PollRequest(
         session="s-1",
         sequence=1,
@@ -142,6 +152,14 @@ ANSWERS: dict[str, Struct] = {
     "update_outcome": UPDATED,
     "cancel_workflow": service.Acknowledged(run_id=RUN),
     "terminate_workflow": service.Acknowledged(run_id=RUN),
+    "pause_workflow": service.Acknowledged(run_id=RUN),
+    "unpause_workflow": service.Acknowledged(run_id=RUN),
+    "reset_workflow": service.ResetWorkflowAnswer(run_id=NEW_RUN),
+    "reopen_workflow": service.ReopenWorkflowAnswer(run_id=NEW_RUN, action="RESET"),
+    "pause_activity": service.Acknowledged(run_id=RUN),
+    "unpause_activity": service.Acknowledged(run_id=RUN),
+    "reset_activity": service.Acknowledged(run_id=RUN),
+    "update_activity_options": service.Acknowledged(run_id=RUN),
     "workflow_result": service.WorkflowResultAnswer(
         run_id=RUN, status="COMPLETED", workflow_type="order", result=Raw(b'"shipped"')
     ),

@@ -49,6 +49,38 @@ def terminate_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
     return desk.api.terminate_workflow(call.names[0], call.names[1], call.body)
 
 
+def pause_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.pause_workflow(call.names[0], call.names[1], call.body)
+
+
+def unpause_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.unpause_workflow(call.names[0], call.names[1], call.body)
+
+
+def reset_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.reset_workflow(call.names[0], call.names[1], call.body)
+
+
+def reopen_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.reopen_workflow(call.names[0], call.names[1], call.body)
+
+
+def pause_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.pause_activity((call.names[0], call.names[1], call.names[2]), call.body)
+
+
+def unpause_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.unpause_activity((call.names[0], call.names[1], call.names[2]), call.body)
+
+
+def reset_activity(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.reset_activity((call.names[0], call.names[1], call.names[2]), call.body)
+
+
+def update_activity_options(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.update_activity_options((call.names[0], call.names[1], call.names[2]), call.body)
+
+
 def query_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
     timeout = bounded(call.body.timeout, desk.limits.query_timeout_max)
     body = msgspec.structs.replace(call.body, timeout=timeout)

@@ -32,14 +32,24 @@ from perdure_proto.service import (
     ListNamespacesAnswer,
     ListWorkflowsAnswer,
     NamespaceInfo,
+    PauseActivityRequest,
+    PauseWorkflowRequest,
     QueryWorkflowAnswer,
     QueryWorkflowRequest,
+    ReopenWorkflowAnswer,
+    ReopenWorkflowRequest,
+    ResetActivityRequest,
+    ResetWorkflowAnswer,
+    ResetWorkflowRequest,
     SignalWorkflowRequest,
     StartActivityAnswer,
     StartActivityRequest,
     StartWorkflowAnswer,
     StartWorkflowRequest,
     TerminateWorkflowRequest,
+    UnpauseActivityRequest,
+    UnpauseWorkflowRequest,
+    UpdateActivityOptionsRequest,
     UpdateStage,
     UpdateWithStartAnswer,
     UpdateWithStartRequest,
@@ -75,6 +85,30 @@ class Api(Protocol):
 
     async def terminate_workflow(
         self, namespace: str, workflow_id: str, request: TerminateWorkflowRequest
+    ) -> Acknowledged: ...
+
+    async def pause_workflow(self, namespace: str, workflow_id: str, request: PauseWorkflowRequest) -> Acknowledged: ...
+
+    async def unpause_workflow(
+        self, namespace: str, workflow_id: str, request: UnpauseWorkflowRequest
+    ) -> Acknowledged: ...
+
+    async def reset_workflow(
+        self, namespace: str, workflow_id: str, request: ResetWorkflowRequest
+    ) -> ResetWorkflowAnswer: ...
+
+    async def reopen_workflow(
+        self, namespace: str, workflow_id: str, request: ReopenWorkflowRequest
+    ) -> ReopenWorkflowAnswer: ...
+
+    async def pause_activity(self, at: tuple[str, str, str], request: PauseActivityRequest) -> Acknowledged: ...
+
+    async def unpause_activity(self, at: tuple[str, str, str], request: UnpauseActivityRequest) -> Acknowledged: ...
+
+    async def reset_activity(self, at: tuple[str, str, str], request: ResetActivityRequest) -> Acknowledged: ...
+
+    async def update_activity_options(
+        self, at: tuple[str, str, str], request: UpdateActivityOptionsRequest
     ) -> Acknowledged: ...
 
     async def query_workflow(

@@ -15,7 +15,6 @@ from perdure_proto import events as ev
 from perdure_server.history import requests as req
 from perdure_server.history.state import ActivityState, ExecutionState
 from perdure_server.history.transitions.activity import DEADLINES, deadline
-from perdure_server.history.transitions.chain import first_task_at
 
 
 class Deadline(Struct, frozen=True):
@@ -29,8 +28,10 @@ def deadlines_of(state: ExecutionState) -> Iterator[Deadline]:
     """All deadlines of a run, for a new owner."""
     if not state.is_open:
         return
-    yield from run_deadlines(state)
     yield from task_deadlines(state)
+    if state.is_paused:
+        return  # all others stand still; the end of the pause gives them again
+    yield from run_deadlines(state)
     for timer in state.timers.values():
         yield Deadline(timer.fire_at, req.FireTimer(timer_id=timer.timer_id, started_event_id=timer.started_event_id))
     for activity in state.activities.values():
@@ -39,21 +40,20 @@ def deadlines_of(state: ExecutionState) -> Iterator[Deadline]:
 
 def run_deadlines(state: ExecutionState) -> Iterator[Deadline]:
     """The end of the run or of the whole execution, and the first task after a backoff."""
-    started = state.started
-    if started.first_workflow_task_backoff and not state.previous_started_event_id and state.workflow_task is None:
-        yield Deadline(first_task_at(started), req.BeginFirstTask())
-    ends = run_expires_at(started)
+    first = state.first_task_at
+    if first is not None and not state.previous_started_event_id and state.workflow_task is None:
+        yield Deadline(first, req.BeginFirstTask())
+    ends = expires_at(state)
     if ends is not None:
         yield Deadline(ends, req.TimeOutExecution())
 
 
-def run_expires_at(started: ev.WorkflowExecutionStarted) -> datetime | None:
+def expires_at(state: ExecutionState) -> datetime | None:
     """When the run, or the whole execution, has taken too long. Before its first task a run has its time still."""
-    ends = started.workflow_execution_expiration_time
-    if started.workflow_run_timeout is None:
-        return ends
-    run_ends = first_task_at(started) + started.workflow_run_timeout
-    return run_ends if ends is None else min(ends, run_ends)
+    ends, run_ends = state.execution_expires_at, state.run_expires_at
+    if ends is None or run_ends is None:
+        return ends or run_ends
+    return min(ends, run_ends)
 
 
 def task_deadlines(state: ExecutionState) -> Iterator[Deadline]:
@@ -93,9 +93,14 @@ def _of_failed_task(state: ExecutionState, event: ev.WorkflowTaskFailed) -> Iter
     yield from task_deadlines(state)
 
 
+def _of_unpaused(state: ExecutionState, event: ev.WorkflowExecutionUnpaused) -> Iterator[Deadline]:
+    yield from deadlines_of(state)
+
+
 DEADLINES_OF: dict[type[ev.Event], Callable[[ExecutionState, Any], Iterator[Deadline]]] = {
     ev.TimerStarted: _of_timer,
     ev.ActivityTaskScheduled: _of_activity,
     ev.WorkflowTaskFailed: _of_failed_task,
+    ev.WorkflowExecutionUnpaused: _of_unpaused,
 }
 """The deadlines that an event has brought, once it is applied; others bring none."""

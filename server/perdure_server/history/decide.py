@@ -8,7 +8,17 @@ from typing import Any
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Decision, Moment
 from perdure_server.history.state import ExecutionState
-from perdure_server.history.transitions import across, activity, execution, timer, update, workflow_task
+from perdure_server.history.transitions import (
+    across,
+    activity,
+    control,
+    execution,
+    pause,
+    reset,
+    timer,
+    update,
+    workflow_task,
+)
 
 Decider = Callable[[ExecutionState, Any, Moment], Decision]
 
@@ -22,6 +32,9 @@ DECISIONS: dict[type[req.Request], Decider] = {
     req.SignalExecution: execution.signal,
     req.CancelExecution: execution.cancel,
     req.TerminateExecution: execution.terminate,
+    req.PauseExecution: pause.pause,
+    req.UnpauseExecution: pause.unpause,
+    req.ResetExecution: reset.reset,
     req.TimeOutExecution: execution.time_out,
     req.BeginFirstTask: execution.begin_first_task,
     req.FlushBuffer: execution.flush_buffer,
@@ -44,6 +57,10 @@ DECISIONS: dict[type[req.Request], Decider] = {
     req.ReturnActivity: activity.give_back,
     req.RetryActivity: activity.retry,
     req.TimeOutActivity: activity.time_out,
+    req.PauseActivity: control.pause,
+    req.UnpauseActivity: control.unpause,
+    req.ResetActivity: control.reset,
+    req.UpdateActivityOptions: control.update_options,
     req.FireTimer: timer.fire,
     req.RecordChildStarted: across.child_started,
     req.RecordChildStartFailed: across.child_start_failed,

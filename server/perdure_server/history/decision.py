@@ -105,6 +105,7 @@ class Draft:
         self.effects: list[Effect] = []
         self.initiated: list[int] = []
         self.has_task = state.workflow_task is not None
+        self.has_scheduled = False
         self._next_id = state.last_event_id + 1
         self._time = max(now, state.last_event_time)
 

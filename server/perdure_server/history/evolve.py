@@ -9,8 +9,12 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from msgspec import structs
+
 from perdure_proto import events as ev
 from perdure_proto.options import ExecutionStatus
+from perdure_proto.tasks import UpdateDelivery
+from perdure_server.history import freezing
 from perdure_server.history import records as rec
 from perdure_server.history.kinds import ANSWERS_CHILD_START, ANSWERS_MESSAGE, CLOSES_ACTIVITY, CLOSES_CHILD
 from perdure_server.history.state import (
@@ -52,6 +56,7 @@ def begin(run_id: str, started: ev.WorkflowExecutionStarted) -> ExecutionState:
     state.request_ids = dict(started.carried_request_ids)
     if started.request_id:
         state.request_ids[started.request_id] = started.event_time
+    freezing.set_clocks(state)
     return state
 
 
@@ -75,6 +80,11 @@ def _task_completed(state: ExecutionState, event: ev.WorkflowTaskCompleted) -> N
 
 
 def _task_failed(state: ExecutionState, event: ev.WorkflowTaskFailed) -> None:
+    if event.cause == "RESET_WORKFLOW":
+        state.workflow_task = None
+        state.origins.append((event.event_id, event.new_run_id))
+        freezing.restart_clocks(state, event.event_time)
+        return
     state.workflow_task = WorkflowTaskState(
         kind="transient",
         attempt=2,
@@ -92,7 +102,9 @@ def _task_timed_out(state: ExecutionState, event: ev.WorkflowTaskTimedOut) -> No
 
 
 def _activity_scheduled(state: ExecutionState, event: ev.ActivityTaskScheduled) -> None:
-    state.activities[event.event_id] = ActivityState(scheduled=event, attempt_scheduled_at=event.event_time)
+    since = freezing.clock(state, event.event_time)
+    frozen = since - event.event_time
+    state.activities[event.event_id] = ActivityState(scheduled=event, attempt_scheduled_at=since, frozen=frozen)
     state.activity_ids[event.activity_id] = event.event_id
 
 
@@ -106,7 +118,7 @@ def _activity_closed(state: ExecutionState, event: Any) -> None:
 
 
 def _timer_started(state: ExecutionState, event: ev.TimerStarted) -> None:
-    fire_at = event.event_time + event.start_to_fire_timeout
+    fire_at = freezing.clock(state, event.event_time) + event.start_to_fire_timeout
     state.timers[event.timer_id] = TimerState(event.timer_id, event.event_id, fire_at)
 
 
@@ -142,6 +154,16 @@ def _cancel_requested(state: ExecutionState, event: ev.WorkflowExecutionCancelRe
     _remember(state, event.request_id, event)
 
 
+def _paused(state: ExecutionState, event: ev.WorkflowExecutionPaused) -> None:
+    freezing.freeze(state, event)
+    _remember(state, event.request_id, event)
+
+
+def _unpaused(state: ExecutionState, event: ev.WorkflowExecutionUnpaused) -> None:
+    freezing.thaw(state, event.paused_for)
+    _remember(state, event.request_id, event)
+
+
 def _signaled(state: ExecutionState, event: ev.WorkflowExecutionSignaled) -> None:
     state.signals += 1
     _remember(state, event.request_id, event)
@@ -150,6 +172,18 @@ def _signaled(state: ExecutionState, event: ev.WorkflowExecutionSignaled) -> Non
 def _remember(state: ExecutionState, request_id: str, event: ev.Event) -> None:
     if request_id:
         state.request_ids[request_id] = event.event_time
+
+
+def _update_admitted(state: ExecutionState, event: ev.WorkflowExecutionUpdateAdmitted) -> None:
+    delivery = UpdateDelivery(
+        update_id=event.update_id,
+        update_name=event.update_name,
+        input=event.input,
+        kwargs=event.kwargs,
+        encoding=event.encoding,
+        header=event.header,
+    )
+    state.admitted[event.update_id] = AdmittedUpdate(delivery, event.identity, logged=True)
 
 
 def _update_accepted(state: ExecutionState, event: ev.WorkflowExecutionUpdateAccepted) -> None:
@@ -171,6 +205,7 @@ def _closes_as(status: ExecutionStatus) -> Applier:
         state.status = status
         state.closed = event
         state.workflow_task = None
+        state.paused = None
         state.activities.clear()
         state.activity_ids.clear()
         state.timers.clear()
@@ -210,6 +245,9 @@ EVENTS: dict[type[ev.Event], Applier] = {
     ev.ExternalWorkflowExecutionCancelRequested: _message_answered,
     ev.WorkflowExecutionCancelRequested: _cancel_requested,
     ev.WorkflowExecutionSignaled: _signaled,
+    ev.WorkflowExecutionPaused: _paused,
+    ev.WorkflowExecutionUnpaused: _unpaused,
+    ev.WorkflowExecutionUpdateAdmitted: _update_admitted,
     ev.WorkflowExecutionUpdateAccepted: _update_accepted,
     ev.WorkflowExecutionUpdateCompleted: _update_completed,
     ev.WorkflowExecutionCompleted: _closes_as("COMPLETED"),
@@ -229,6 +267,7 @@ def _attempt_started(state: ExecutionState, fact: rec.AttemptStarted) -> None:
     activity.session = fact.session
     activity.next_attempt_at = None
     activity.heartbeat_at = None
+    activity.attempt_frozen = timedelta(0)
 
 
 def _attempt_detached(state: ExecutionState, fact: rec.AttemptDetached) -> None:
@@ -256,9 +295,13 @@ def _attempt_due(state: ExecutionState, fact: rec.AttemptDue) -> None:
     state.activities[fact.scheduled_event_id].next_attempt_at = None
 
 
+def _controlled(state: ExecutionState, fact: rec.ActivityControlled) -> None:
+    state.activities[fact.scheduled_event_id] = structs.replace(fact.to)
+
+
 def _attempt_heartbeat(state: ExecutionState, fact: rec.AttemptHeartbeat) -> None:
     activity = state.activities[fact.scheduled_event_id]
-    activity.heartbeat_at = fact.at
+    activity.heartbeat_at = freezing.clock(state, fact.at)
     activity.heartbeat_details = fact.details
     activity.heartbeat_encoding = fact.encoding
 
@@ -319,6 +362,14 @@ def _dropped(state: ExecutionState, fact: rec.UpdateDropped) -> None:
     state.admitted.pop(fact.update_id, None)
 
 
+_REMEMBERED = (
+    ev.WorkflowExecutionSignaled,
+    ev.WorkflowExecutionCancelRequested,
+    ev.WorkflowExecutionPaused,
+    ev.WorkflowExecutionUnpaused,
+)
+
+
 def _buffered(state: ExecutionState, fact: rec.EventBuffered) -> None:
     event = fact.event
     state.buffer.append(event)
@@ -334,8 +385,10 @@ def _buffered(state: ExecutionState, fact: rec.EventBuffered) -> None:
         state.children[event.initiated_event_id].closing = True
     elif isinstance(event, ANSWERS_MESSAGE):
         state.messages[event.initiated_event_id].answered = True
-    elif isinstance(event, ev.WorkflowExecutionSignaled | ev.WorkflowExecutionCancelRequested):
+    elif isinstance(event, _REMEMBERED):
         _remember(state, event.request_id, event)
+    if isinstance(event, ev.WorkflowExecutionPaused) and state.paused is None:
+        freezing.freeze(state, event)
 
 
 def _flushed(state: ExecutionState, fact: rec.BufferFlushed) -> None:
@@ -357,6 +410,7 @@ RECORDS: dict[type[rec.Record], Applier] = {
     rec.AttemptReturned: _attempt_returned,
     rec.AttemptFailed: _attempt_failed,
     rec.AttemptDue: _attempt_due,
+    rec.ActivityControlled: _controlled,
     rec.AttemptHeartbeat: _attempt_heartbeat,
     rec.TransactionBegun: _transaction_begun,
     rec.RowWritten: _row_written,

@@ -18,7 +18,7 @@ from msgspec import Struct
 from perdure_proto import events as ev
 from perdure_proto.codec import encoder
 from perdure_server.history.kinds import ANSWERS_MESSAGE, CLOSES_ACTIVITY, CLOSES_CHILD
-from perdure_server.history.state import ActivityState, ExecutionState
+from perdure_server.history.state import ActivityOptions, ActivityState, ExecutionState
 
 History = Sequence[ev.AnyEvent]
 
@@ -269,6 +269,11 @@ def _lasting_activity(activity: ActivityState) -> dict[str, Any]:
         "cancel_requested_event_id": activity.cancel_requested_event_id,
         "closing": activity.closing,
         "transactional": activity.transactional,
+        "frozen": activity.frozen,
+        "paused": activity.paused,
+        "options": [getattr(activity.scheduled, name) for name in ActivityOptions.__struct_fields__],
+        "reset_pending": activity.reset_pending,
+        "attempt_frozen": activity.attempt_frozen if is_kept else None,
         "attempt": activity.attempt,
         "attempt_scheduled_at": activity.attempt_scheduled_at,
         "started_at": activity.started_at if is_kept else None,

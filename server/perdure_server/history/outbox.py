@@ -58,8 +58,15 @@ def outbox(state: ExecutionState, event_ids: Iterable[int] | None = None) -> Ite
 
 
 def farewell(state: ExecutionState) -> Iterator[Delivery]:
-    """All that a closed run still owes: messages, what becomes of its children, and the news to its parent."""
+    """All that a closed run still owes: messages, what becomes of its children, and the news to its parent.
+
+    What it had begun before the point of a reset is the new run's, and so is its place with the parent.
+    """
     assert state.closed is not None, "an open run takes no leave"
+    if isinstance(state.closed, ev.WorkflowExecutionTerminated) and state.closed.reset_run_id:
+        kept = state.closed.reset_event_id
+        yield from outbox(state, sorted(each for each in [*state.children, *state.messages] if each > kept))
+        return
     yield from outbox(state)
     started = state.started
     if started.parent_workflow_id and not getattr(state.closed, "new_execution_run_id", ""):

@@ -13,7 +13,7 @@ from perdure_proto.events import AnyEvent
 from perdure_proto.failures import Failure
 from perdure_proto.payload import NULL
 from perdure_proto.tasks import UpdateDelivery
-from perdure_server.history.state import StartedTask
+from perdure_server.history.state import ActivityState, StartedTask
 
 
 class Record(Struct, frozen=True, kw_only=True):
@@ -53,6 +53,13 @@ class AttemptDue(Record, frozen=True, kw_only=True):
     """The backoff of an activity is over."""
 
     scheduled_event_id: int
+
+
+class ActivityControlled(Record, frozen=True, kw_only=True):
+    """Somebody paused the activity, let it go on, reset it or changed its options: this is what it is now."""
+
+    scheduled_event_id: int
+    to: ActivityState
 
 
 class AttemptHeartbeat(Record, frozen=True, kw_only=True):
@@ -141,6 +148,7 @@ AnyRecord = (
     | AttemptReturned
     | AttemptFailed
     | AttemptDue
+    | ActivityControlled
     | AttemptHeartbeat
     | TransactionBegun
     | RowWritten

@@ -5,13 +5,17 @@ Ids and signals that only the shell can know (a new run's id, the text of signal
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Raw, Struct
 
 from perdure_proto.commands import AnyCommand
-from perdure_proto.events import AnyEvent, WorkflowExecutionSignaled, WorkflowTaskFailedCause
+from perdure_proto.events import (
+    AnyEvent,
+    WorkflowExecutionSignaled,
+    WorkflowTaskFailedCause,
+)
 from perdure_proto.failures import Failure, TimeoutType
 from perdure_proto.payload import EMPTY_LIST, NULL
 from perdure_proto.tasks import UpdateDelivery
@@ -47,11 +51,42 @@ class CancelExecution(Request, frozen=True, kw_only=True):
 
 
 class TerminateExecution(Request, frozen=True, kw_only=True):
-    """End the run at once."""
+    """End the run at once. `reset_run_id` goes on in its place, with its events up to `reset_event_id`."""
 
     reason: str = ""
     details: Raw = NULL
     identity: str = ""
+    reset_run_id: str = ""
+    reset_event_id: int = 0
+
+
+class PauseExecution(Request, frozen=True, kw_only=True):
+    """Hand nothing more out, and stop the clocks of the run."""
+
+    reason: str = ""
+    identity: str = ""
+    request_id: str = ""
+
+
+class UnpauseExecution(Request, frozen=True, kw_only=True):
+    """Let a paused run go on."""
+
+    reason: str = ""
+    identity: str = ""
+    request_id: str = ""
+
+
+class ResetExecution(Request, frozen=True, kw_only=True):
+    """Go on from a copied history: its last task is given up. `events` came later, and are told again.
+
+    `closed_children` are those of the copy of whose end no event tells, for the run that they had was closed by then.
+    """
+
+    base_run_id: str
+    reason: str = ""
+    identity: str = ""
+    events: tuple[AnyEvent, ...] = ()
+    closed_children: tuple[RecordChildClosed, ...] = ()
 
 
 class AdmitUpdate(Request, frozen=True, kw_only=True):
@@ -146,7 +181,9 @@ class OnActivity(Request, frozen=True, kw_only=True):
 
 
 class StartActivity(OnActivity, frozen=True, kw_only=True):
-    """Give the attempt to a worker, or note that one has it."""
+    """Give the attempt to a worker, or note that one has it (`held`)."""
+
+    held: bool = False
 
 
 class CompleteActivity(OnActivity, frozen=True, kw_only=True):
@@ -202,6 +239,41 @@ class TimeOutActivity(Request, frozen=True, kw_only=True):
     scheduled_event_id: int
     attempt: int
     timeout_type: TimeoutType
+
+
+class PauseActivity(Request, frozen=True, kw_only=True):
+    """Hand one activity out no more."""
+
+    scheduled_event_id: int
+    reason: str = ""
+    identity: str = ""
+
+
+class UnpauseActivity(Request, frozen=True, kw_only=True):
+    """Let it go on, after a delay."""
+
+    scheduled_event_id: int
+    reset_attempts: bool = False
+    reset_heartbeat: bool = False
+    delay: timedelta = timedelta(0)
+
+
+class ResetActivity(Request, frozen=True, kw_only=True):
+    """Begin it anew with attempt 1, after a delay."""
+
+    scheduled_event_id: int
+    keep_paused: bool = False
+    reset_heartbeat: bool = False
+    restore_options: bool = False
+    delay: timedelta = timedelta(0)
+
+
+class UpdateActivityOptions(Request, frozen=True, kw_only=True):
+    """Give it other options, or those back with which it was scheduled."""
+
+    scheduled_event_id: int
+    changes: dict[str, Any] = {}
+    restore_original: bool = False
 
 
 class FireTimer(Request, frozen=True, kw_only=True):

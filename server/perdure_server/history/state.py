@@ -6,7 +6,7 @@ lost with the owner and made again by whoever comes next. A snapshot holds only 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from msgspec import Raw, Struct, field
@@ -17,15 +17,27 @@ from perdure_proto.events import (
     RequestCancelExternalWorkflowExecutionInitiated,
     SignalExternalWorkflowExecutionInitiated,
     StartChildWorkflowExecutionInitiated,
+    WorkflowExecutionPaused,
     WorkflowExecutionStarted,
 )
 from perdure_proto.failures import Failure
-from perdure_proto.options import ExecutionStatus
+from perdure_proto.options import ExecutionStatus, RetryPolicy
 from perdure_proto.payload import NULL
 from perdure_proto.tasks import UpdateDelivery
 
 STATE_VERSION = 3
 """Version of `evolve`: a snapshot made by another one is ignored."""
+
+
+ResetPending = Literal["", "attempts", "details"]
+
+
+class ActivityPause(Struct, frozen=True, kw_only=True):
+    """Since when an activity is paused by itself, by whom and why."""
+
+    at: datetime
+    identity: str = ""
+    reason: str = ""
 
 
 class ActivityState(Struct):
@@ -52,10 +64,41 @@ class ActivityState(Struct):
     transactional: bool = False
     """Whether an attempt was allowed to begin a transaction: see `outcomes`."""
 
+    frozen: timedelta = timedelta(0)
+    """How long the run was paused since the activity was scheduled."""
+    attempt_frozen: timedelta = timedelta(0)
+    """How long of that since the attempt began."""
+    paused: ActivityPause | None = None
+    original: ActivityTaskScheduled | None = None
+    """The event, where `scheduled` has other options since."""
+    reset_pending: ResetPending = ""
+    """The attempt that runs is to be followed by attempt 1, with or without the details of its heartbeats."""
+
     @property
     def is_detached(self) -> bool:
         """Whether the attempt runs outside of every worker: none can be lost with it, none can give it back."""
         return self.started_at is not None and not self.session
+
+
+class ActivityControl(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was done to a pending activity from outside, as its row keeps it."""
+
+    frozen: timedelta = timedelta(0)
+    attempt_frozen: timedelta = timedelta(0)
+    paused: ActivityPause | None = None
+    options: ActivityOptions | None = None
+    reset_pending: ResetPending = ""
+
+
+class ActivityOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The options of an activity that were changed from outside, all of them."""
+
+    task_queue: str = ""
+    schedule_to_close_timeout: timedelta | None = None
+    schedule_to_start_timeout: timedelta | None = None
+    start_to_close_timeout: timedelta | None = None
+    heartbeat_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
 
 
 class TimerState(Struct, frozen=True):
@@ -120,6 +163,8 @@ class AdmittedUpdate(Struct):
     delivery: UpdateDelivery
     identity: str = ""
     delivered: bool = False
+    logged: bool = False
+    """Whether its admission is an event, as after a reset."""
 
 
 class UpdateState(Struct):
@@ -151,6 +196,16 @@ class ExecutionState(Struct, kw_only=True):
     messages: dict[int, MessageState] = field(default_factory=dict)
     """To other executions, by their Initiated event."""
     workflow_task: WorkflowTaskState | None = None
+    paused: WorkflowExecutionPaused | None = None
+    """The pause that holds; its id is 0 while it waits in the buffer."""
+    first_task_at: datetime | None = None
+    """When the first workflow task is due that waits for a backoff."""
+    origins: list[tuple[int, str]] = field(default_factory=list)
+    """After a reset: from which event on the log was written by which run, beside the one that began it."""
+    reset_at: datetime | None = None
+    """When the run began as a copy of another, if it did."""
+    run_expires_at: datetime | None = None
+    execution_expires_at: datetime | None = None
     previous_started_event_id: int = 0
     cancel_requested: bool = False
     signals: int = 0
@@ -168,6 +223,11 @@ class ExecutionState(Struct, kw_only=True):
     def is_open(self) -> bool:
         """Whether anything can still happen to this run."""
         return self.closed is None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing of this run may be handed out, and its clocks stand still."""
+        return self.paused is not None
 
     @property
     def is_buffering(self) -> bool:

@@ -37,6 +37,7 @@ class Begun(Struct, frozen=True):
     shard_id: int
     run_id: str
     claim: str
+    first: int
     last: int
     events: bytes
 
@@ -76,6 +77,7 @@ COLUMNS: Mapping[str, dict[str, Column]] = {
     "free": fields(*RUN, "namespace_id", "workflow_id"),
     "replaced": fields(*RUN, "namespace_id", "workflow_id", "old_run_id", "gated"),
     "begun": fields(*RUN, "claim", "last", "events"),
+    "begun_first": fields(id=attrgetter("first")),
     "visible": {
         name: attrgetter(f"start.{name}")
         for name in (
@@ -113,6 +115,7 @@ COLUMNS: Mapping[str, dict[str, Column]] = {
         "heartbeat_encoding",
         "last_failure",
         "transactional",
+        "control",
     ),
     "activities_gone": fields(*RUN, "scheduled_event_id"),
     "activities_cleared": fields(*RUN),
@@ -126,7 +129,7 @@ COLUMNS: Mapping[str, dict[str, Column]] = {
 }
 """For each kind of row the parameter's name (after the kind) and where its value is."""
 
-GATED = frozenset(COLUMNS) - {"continued", "free", "replaced", "begun", "visible"}
+GATED = frozenset(COLUMNS) - {"continued", "free", "replaced", "begun", "begun_first", "visible"}
 """Kinds whose rows wait for the append of their run, if it has one in the batch."""
 
 SORT_KEYS: Mapping[str, Callable[[Row], Any]] = {
@@ -174,10 +177,12 @@ def rows_of_starts(batch: CommitBatch) -> dict[str, Sequence[Row]]:
     claims, claim_of = claims_of(batch.starts, appends)
     firsts = [append for append in batch.appends if not append.previous_first_event_id]
     assert {start.run_id for start in batch.starts} == {first.run_id for first in firsts}, "a start has its append"
+    begun = [begin(first, claim_of) for first in firsts]
     return {
         "free": [claim for claim in claims if not claim.old_run_id],
         "replaced": [claim for claim in claims if claim.old_run_id],
-        "begun": [begin(first, claim_of) for first in firsts],
+        "begun": begun,
+        "begun_first": begun if any(each.first > 1 for each in begun) else [],
         "visible": [show(start, appends[start.run_id], changes.pop(start.run_id, None)) for start in batch.starts],
         "changed": list(changes.values()),
     }
@@ -203,10 +208,12 @@ def claims_of(starts: Iterable[RunStart], appends: Mapping[str, Append]) -> tupl
 
 
 def begin(first: Append, claim_of: Mapping[str, str]) -> Begun:
-    """The first append with its claim; a second successor of one run has none, and is refused."""
-    assert first.first_event_id == 1, "a history begins with event 1"
+    """The first append with its claim; a second successor of one run has none, and is refused.
+
+    It begins with event 1, or where a copy ends that was written before.
+    """
     claim = claim_of.get(first.run_id, first.run_id)
-    return Begun(first.shard_id, first.run_id, claim, first.last_event_id, first.events)
+    return Begun(first.shard_id, first.run_id, claim, first.first_event_id, first.last_event_id, first.events)
 
 
 def show(start: RunStart, append: Append, change: RunChange | None) -> Visible:

@@ -85,7 +85,8 @@ def begin_parts(kinds: frozenset[str]) -> Sequence[str]:
     parts = ["claim_free"] if "free" in kinds else []
     if "replaced" in kinds:
         parts.append("claim_replaced_gated" if "continued" in kinds else "claim_replaced")
-    return [*parts, CLAIMS["free" in kinds, "replaced" in kinds], "append_begun"]
+    append = "append_begun_copied" if "begun_first" in kinds else "append_begun"
+    return [*parts, CLAIMS["free" in kinds, "replaced" in kinds], append]
 
 
 def number_parameters(text: str) -> Variant:

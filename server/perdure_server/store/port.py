@@ -111,6 +111,8 @@ class ActivityRow(Struct):
     heartbeat_encoding: str = ""
     last_failure: bytes | None = None
     transactional: bool = False
+    control: bytes | None = None
+    """What was done to it from outside (JSON); None: nothing."""
 
 
 class ActivityKey(Struct, frozen=True, order=True):
@@ -368,6 +370,28 @@ class Store(Protocol):
 
     async def delete_expired(self, limit: int) -> int:
         """Removes closed runs past their namespace's retention; returns how many."""
+        ...
+
+    async def begin_copy(self, shard_id: int, base_run_id: str, run_id: str) -> None:
+        """Notes that a run is to begin as a copy; before the first row of it."""
+        ...
+
+    async def copy_history(
+        self, shard_id: int, base_run_id: str, run_id: str, *, until_event_id: int, rows_max: int
+    ) -> tuple[int, int]:
+        """Copies all rows that end at an event or before, in pages: first and last event id of the last (0: none)."""
+        ...
+
+    async def put_history(self, shard_id: int, run_id: str, row: HistoryRow) -> None:
+        """One more row of a copy: that of the last events, where they end within a row."""
+        ...
+
+    async def reset_run(self, shard_id: int, base_run_id: str) -> str:
+        """The run that began last as a copy of this one; empty: none did."""
+        ...
+
+    async def delete_orphans(self, limit: int) -> int:
+        """Removes copies that nobody finished; returns how many."""
         ...
 
 

@@ -11,7 +11,7 @@ select x.shard_id, x.run_id, x.namespace_id, x.workflow_id, x.status, s.last_eve
   ) as rows,
   array(
     select row(a.scheduled_event_id, a.attempt, a.attempt_scheduled_at, a.started_at, a.identity, a.session,
-      a.next_attempt_at, a.heartbeat_at, a.heartbeat_details, a.heartbeat_encoding, a.last_failure, a.transactional)
+      a.next_attempt_at, a.heartbeat_at, a.heartbeat_details, a.heartbeat_encoding, a.last_failure, a.transactional, a.control)
     from activities as a
     where a.group_id = x.group_id and a.shard_id = x.shard_id and a.run_id = x.run_id
     order by a.scheduled_event_id

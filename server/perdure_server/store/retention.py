@@ -19,6 +19,7 @@ BESIDE_CURRENT = (
     "delete_parked",
     "delete_snapshots",
     "delete_outcomes",
+    "delete_resets",
 )
 """In lock order; `delete_current` comes before them."""
 

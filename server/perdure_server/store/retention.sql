@@ -53,6 +53,10 @@ where x.group_id = $1 and x.shard_id = g.shard_id and x.run_id = g.run_id
 delete from parked as x using unnest($2::int[], $3::uuid[]) as g(shard_id, run_id)
 where x.group_id = $1 and x.shard_id = g.shard_id and x.run_id = g.run_id
 
+-- name: delete_resets
+delete from resets as x using unnest($2::int[], $3::uuid[]) as g(shard_id, run_id)
+where x.group_id = $1 and x.shard_id = g.shard_id and x.run_id = g.run_id
+
 -- name: delete_snapshots
 delete from snapshots as x using unnest($2::int[], $3::uuid[]) as g(shard_id, run_id)
 where x.group_id = $1 and x.shard_id = g.shard_id and x.run_id = g.run_id

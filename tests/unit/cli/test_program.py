@@ -32,7 +32,7 @@ def test_help_lists_all_commands(perdure: Perdure) -> None:
     assert (Exit.DONE, []) == (outcome.status, [name for name in SHOWN if name not in outcome.out])
 
 
-@pytest.mark.parametrize("words", [("schedule", "list"), ("workflow", "reset", "x"), ("batch",), ("workflow", "why")])
+@pytest.mark.parametrize("words", [("schedule", "list"), ("workflow", "diff", "x"), ("batch",), ("workflow", "why")])
 def test_a_command_of_a_later_version_says_so(perdure: Perdure, words: tuple[str, ...]) -> None:
     """What the design knows and this version lacks is told from a typing error."""
     outcome = perdure(*words)

@@ -19,6 +19,8 @@ from perdure_proto.service import (
     PendingActivity,
     PendingWorkflowTask,
     QueryWorkflowAnswer,
+    ReopenWorkflowAnswer,
+    ResetWorkflowAnswer,
     StartWorkflowAnswer,
     UpdateWithStartAnswer,
     UpdateWorkflowAnswer,
@@ -339,3 +341,60 @@ def test_another_namespace_is_asked(perdure: Perdure, service: FakeService) -> N
     path = "/api/v1/namespaces/a%20b/workflow-count"
     service.answer("GET", path, CountWorkflowsAnswer(count=3))
     assert "3\n" == perdure("workflow", "count", "--namespace", "a b").out
+
+
+@pytest.mark.parametrize(("word", "said"), [("pause", "paused order-1\n"), ("unpause", "order-1 goes on\n")])
+def test_pausing_says_why(perdure: Perdure, service: FakeService, word: str, said: str) -> None:
+    """The reason goes into the request, with an id that makes a repeat safe."""
+    service.answer("POST", f"{ORDER}/{word}", Acknowledged(run_id="run-1"))
+    outcome = perdure("workflow", word, "order-1", "--reason", "lunch", "--identity", "ada")
+    assert (Exit.DONE, said) == (outcome.status, outcome.out)
+    body = service.last(f"{ORDER}/{word}").body
+    assert ("lunch", "ada") == (body["reason"], body["identity"])
+    assert body["request_id"]
+
+
+def test_reset_says_where_to(perdure: Perdure, service: FakeService) -> None:
+    """The point and what is left out go into the request."""
+    service.answer("POST", f"{ORDER}/reset", ResetWorkflowAnswer(run_id="run-2"))
+    outcome = perdure("workflow", "reset", "order-1", "--activity-id", "3", "--reapply-exclude", "signal")
+    assert (Exit.DONE, "order-1 goes on as run run-2\n") == (outcome.status, outcome.out)
+    body = service.last(f"{ORDER}/reset").body
+    assert ("3", ["signal"]) == (body["activity_id"], body["reapply_exclude"])
+
+
+@pytest.mark.parametrize("points", [(), ("--type", "first", "--event-id", "4")])
+def test_reset_wants_one_point(perdure: Perdure, service: FakeService, points: tuple[str, ...]) -> None:
+    """None, or two, are a mistake of the command line."""
+    assert Exit.USAGE == perdure("workflow", "reset", "order-1", *points).status
+    assert [] == [asked for asked in service.asked if asked.method == "POST"]
+
+
+def test_reopen_tells_what_it_does_not_undo(perdure: Perdure, service: FakeService) -> None:
+    """The notes of the service are printed below."""
+    answer = ReopenWorkflowAnswer(run_id="run-2", action="RESET", notes=("the parent was told",))
+    service.answer("POST", f"{ORDER}/reopen", answer)
+    outcome = perdure("workflow", "reopen", "order-1")
+    assert (Exit.DONE, "order-1 goes on as run run-2\nthe parent was told\n") == (outcome.status, outcome.out)
+
+
+def test_reopen_by_query_goes_on_after_a_refusal(perdure: Perdure, service: FakeService) -> None:
+    """Each is reopened by its run; the status says that not all were."""
+    other = msgspec.structs.replace(INFO, workflow_id="order-2", run_id="run-9")
+    service.answer("GET", f"{HERE}/workflows", ListWorkflowsAnswer(executions=(INFO, other)))
+    service.answer("POST", f"{ORDER}/reopen", ServiceError(Code.NOTHING_TO_REOPEN, "it runs"))
+    service.answer("POST", f"{HERE}/workflows/order-2/reopen", ReopenWorkflowAnswer(run_id="run-10", action="RESET"))
+    outcome = perdure("workflow", "reopen", "--query", "WorkflowType = 'order'", "--output", "json")
+    assert Exit.NOT_DONE == outcome.status
+    assert ["run-1", "run-10"] == [each["run_id"] for each in json.loads(outcome.out)]
+    assert "run-9" == service.last(f"{HERE}/workflows/order-2/reopen").body["run_id"]
+
+
+def test_reopen_by_query_is_bounded(perdure: Perdure, service: FakeService) -> None:
+    """More than the limit is told; a dry run asks for nothing to be done."""
+    other = msgspec.structs.replace(INFO, workflow_id="order-2", run_id="run-9")
+    service.answer("GET", f"{HERE}/workflows", ListWorkflowsAnswer(executions=(INFO, other)))
+    service.answer("POST", f"{ORDER}/reopen", ReopenWorkflowAnswer(run_id="run-1", action="RESET"))
+    outcome = perdure("workflow", "reopen", "--query", "", "--limit", "1", "--dry-run")
+    assert Exit.NOT_DONE == outcome.status
+    assert service.last(f"{ORDER}/reopen").body["dry_run"]

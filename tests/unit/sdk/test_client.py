@@ -124,10 +124,8 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda c: c.start_workflow(order, "a", start_delay=5), TypeError, "start_delay is a timedelta"),
     (lambda c: c.start_workflow(order, "a", start_delay=timedelta(-1)), ValueError, "start_delay must not be negative"),
     (lambda c: c.start_workflow(order, "a", start_signal=approve(True)), exceptions.NotSupportedError, "start_signal"),
-    (lambda c: c.get_workflow_handle("w").pause(), exceptions.NotSupportedError, "pause"),
-    (lambda c: c.get_workflow_handle("w").unpause(), exceptions.NotSupportedError, "unpause"),
-    (lambda c: c.get_workflow_handle("w").reset(), exceptions.NotSupportedError, "reset"),
-    (lambda c: c.get_workflow_handle("w").reopen(), exceptions.NotSupportedError, "reopen"),
+    (lambda c: c.get_workflow_handle("w").reset(3, activity_id="1"), ValueError, "not both"),
+    (lambda c: c.get_workflow_handle("w").reset(reapply=["signals"]), ValueError, "reapply"),
 ]
 
 

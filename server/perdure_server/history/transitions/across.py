@@ -115,6 +115,12 @@ def child_closed(state: ExecutionState, request: req.RecordChildClosed, moment: 
     if child is None or child.closing or child.run_id != (request.first_run_id if child.answered else ""):
         return NOTHING  # it closed before, never started, or is another of that id
     draft = Draft(state, moment)
+    write_closed(draft, child, request)
+    return draft.decision()
+
+
+def write_closed(draft: Draft, child: ChildState, request: req.RecordChildClosed) -> None:
+    """Writes the end of a child, and its start where that was not known."""
     started_event_id = child.started_event_id
     if not child.answered:
         started_event_id = _write_started(draft, child, request.first_run_id)
@@ -130,7 +136,6 @@ def child_closed(state: ExecutionState, request: req.RecordChildClosed, moment: 
         started_event_id=started_event_id,
         **attributes,
     )
-    return draft.decision()
 
 
 def message_answered(state: ExecutionState, request: req.RecordMessageAnswered, moment: Moment) -> Decision:

@@ -16,9 +16,11 @@ from perdure_proto.failures import Failure, TimeoutFailure, TimeoutType
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, OfferActivity, PushCancel, refuse
+from perdure_server.history.freezing import clock
 from perdure_server.history.retry import DEFAULT_POLICY, Retry, Trial, plan_retry
 from perdure_server.history.state import ActivityState, ExecutionState
 from perdure_server.history.transitions.arrival import buffer, need_task
+from perdure_server.history.transitions.control import begin_again, stop
 from perdure_server.history.transitions.standalone import close_with
 
 
@@ -26,6 +28,8 @@ def start(state: ExecutionState, request: req.StartActivity, moment: Moment) -> 
     """Gives the attempt to a worker; `answer` is the activity. Stale offers change nothing."""
     activity = _pending(state, request.scheduled_event_id, request.attempt)
     if activity is None or activity.started_at is not None or activity.next_attempt_at is not None:
+        return NOTHING
+    if (state.is_paused or activity.paused is not None) and not request.held:
         return NOTHING
     fact = rec.AttemptStarted(
         scheduled_event_id=request.scheduled_event_id,
@@ -82,7 +86,9 @@ def fail(state: ExecutionState, request: req.FailActivity, moment: Moment) -> De
     activity = _pending(state, request.scheduled_event_id, request.attempt)
     if activity is None:
         return _stale(request)
-    retry = _retry(activity, request.failure, moment)
+    retry = _retry(state, activity, request.failure, moment)
+    if activity.reset_pending and retry.state not in ("NON_RETRYABLE_FAILURE", "CANCEL_REQUESTED"):
+        return begin_again(state, activity, moment)
     if retry.at is not None:
         return _plan(request.scheduled_event_id, request.failure, retry.at)
     draft = Draft(state, moment)
@@ -95,6 +101,8 @@ def acknowledge_cancel(state: ExecutionState, request: req.AcknowledgeCancel, mo
     activity = _pending(state, request.scheduled_event_id, request.attempt)
     if activity is None:
         return _stale(request)
+    if not activity.cancel_requested_event_id and (activity.reset_pending or activity.paused is not None):
+        return stop(state, activity, moment)
     if not activity.cancel_requested_event_id:
         return refuse(Code.INVALID_ARGUMENT, "the activity was not asked to stop: report a failure instead")
     draft = Draft(state, moment)
@@ -150,6 +158,8 @@ def give_back(state: ExecutionState, request: req.ReturnActivity, moment: Moment
         attributes = {"latest_cancel_requested_event_id": activity.cancel_requested_event_id}
         _close_attempt(draft, activity, ev.ActivityTaskCanceled, attributes)
         return draft.decision()
+    if activity.reset_pending:
+        return begin_again(state, activity, moment)
     fact = rec.AttemptReturned(scheduled_event_id=request.scheduled_event_id)
     return Decision(records=[fact], effects=[OfferActivity(request.scheduled_event_id)])
 
@@ -159,6 +169,8 @@ def retry(state: ExecutionState, request: req.RetryActivity, moment: Moment) -> 
     activity = _pending(state, request.scheduled_event_id, request.attempt)
     if activity is None or activity.next_attempt_at is None or moment.now < activity.next_attempt_at:
         return NOTHING
+    if state.is_paused:
+        return NOTHING
     fact = rec.AttemptDue(scheduled_event_id=request.scheduled_event_id)
     return Decision(records=[fact], effects=[OfferActivity(request.scheduled_event_id)])
 
@@ -166,15 +178,18 @@ def retry(state: ExecutionState, request: req.RetryActivity, moment: Moment) -> 
 def time_out(state: ExecutionState, request: req.TimeOutActivity, moment: Moment) -> Decision:
     """A deadline passed: the attempt is repeated, or the activity closed, by what kind of deadline it was."""
     activity = _pending(state, request.scheduled_event_id, request.attempt)
-    if activity is None or not is_due(activity, request.timeout_type, moment.now):
+    if activity is None or state.is_paused or not is_due(activity, request.timeout_type, moment.now):
         return NOTHING
     failure = _timeout_failure(activity, request.timeout_type)
-    retry = _retry(activity, failure, moment)
+    retry = _retry(state, activity, failure, moment)
     draft = Draft(state, moment)
     if activity.started_at is not None:
         draft.effects.append(_push(activity, "TIMED_OUT"))
     if retry.at is not None:
         decision = _plan(request.scheduled_event_id, failure, retry.at)
+        if activity.reset_pending:
+            decision = begin_again(state, activity, moment)
+            draft.effects.extend(decision.effects)
         decision.effects = draft.effects
         return decision
     if retry.state == "TIMEOUT":
@@ -208,18 +223,20 @@ def deadline(activity: ActivityState, kind: TimeoutType) -> datetime | None:
     scheduled = activity.scheduled
     if kind == "SCHEDULE_TO_CLOSE":
         limit = scheduled.schedule_to_close_timeout
-        return scheduled.event_time + limit if limit is not None else None
+        return scheduled.event_time + activity.frozen + limit if limit is not None else None
     if kind == "SCHEDULE_TO_START":
-        limit, waiting = scheduled.schedule_to_start_timeout, activity.started_at is None
+        waiting = activity.started_at is None and activity.paused is None
+        limit = scheduled.schedule_to_start_timeout
         since = activity.attempt_scheduled_at if waiting else None
         return since + limit if limit is not None and since is not None else None
     if activity.started_at is None:
         return None
     if kind == "START_TO_CLOSE":
         limit = scheduled.start_to_close_timeout
-        return activity.started_at + limit if limit is not None else None
+        return activity.started_at + activity.attempt_frozen + limit if limit is not None else None
     limit = scheduled.heartbeat_timeout
-    return (activity.heartbeat_at or activity.started_at) + limit if limit is not None else None
+    heard_at = activity.heartbeat_at or activity.started_at + activity.attempt_frozen
+    return heard_at + limit if limit is not None else None
 
 
 def is_due(activity: ActivityState, kind: TimeoutType, now: datetime) -> bool:
@@ -243,12 +260,13 @@ def _stale(request: req.OnActivity) -> Decision:
     )
 
 
-def _retry(activity: ActivityState, failure: Failure, moment: Moment) -> Retry:
+def _retry(state: ExecutionState, activity: ActivityState, failure: Failure, moment: Moment) -> Retry:
     if activity.cancel_requested_event_id:
         return Retry(None, "CANCEL_REQUESTED")
     policy = activity.scheduled.retry_policy or DEFAULT_POLICY
     expiration = deadline(activity, "SCHEDULE_TO_CLOSE")
-    return plan_retry(policy, failure, Trial(attempt=activity.attempt, now=moment.now, expiration=expiration))
+    now = clock(state, moment.now)  # of a run that is paused: what is planned is put off with all the rest
+    return plan_retry(policy, failure, Trial(attempt=activity.attempt, now=now, expiration=expiration))
 
 
 def _plan(scheduled_event_id: int, failure: Failure, at: datetime) -> Decision:

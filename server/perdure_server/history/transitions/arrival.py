@@ -11,9 +11,12 @@ from typing import Any
 
 from perdure_proto import events as ev
 from perdure_server.history import records as rec
-from perdure_server.history.decision import Draft, OfferWorkflowTask
+from perdure_server.history.decision import Draft, OfferActivity, OfferWorkflowTask
 from perdure_server.history.kinds import CLOSES_ACTIVITY, CLOSES_CHILD
 from perdure_server.history.state import ExecutionState
+
+_NO_NEWS = (ev.WorkflowExecutionPaused, ev.WorkflowExecutionUnpaused)
+"""What a workflow is not told of."""
 
 
 def arrive(draft: Draft, kind: type[ev.Event], **attributes: Any) -> None:
@@ -41,9 +44,7 @@ def need_task(draft: Draft, *, ends_wait: bool = False) -> None:
     task = draft.state.workflow_task
     if not had_task(draft.state) and not (is_delayed(draft.state) or (ends_wait and is_waiting(draft.state))):
         return
-    speculative = task is not None and task.kind == "speculative" and task.started is None
-    if speculative and any(type(event) is ev.WorkflowTaskScheduled for event in draft.events):
-        return  # it has got its event with the news before this
+    speculative = task is not None and task.kind == "speculative" and task.started is None and not draft.has_scheduled
     if draft.has_task and not speculative:
         return
     schedule_task(draft)
@@ -79,8 +80,14 @@ def schedule_task(draft: Draft, attempt: int = 1) -> None:
         start_to_close_timeout=started.workflow_task_timeout,
         attempt=attempt,
     )
-    draft.has_task = True
+    draft.has_task = draft.has_scheduled = True
     draft.effects.append(OfferWorkflowTask())
+
+
+def resume(draft: Draft) -> None:
+    """Offers what was held back by a pause. What is not due, or not there any more, is left out at the offer."""
+    draft.effects.append(OfferWorkflowTask())
+    draft.effects.extend(map(OfferActivity, draft.state.activities))
 
 
 def flush(draft: Draft, cancelled_timers: Collection[str] = ()) -> bool:
@@ -94,6 +101,8 @@ def flush(draft: Draft, cancelled_timers: Collection[str] = ()) -> bool:
     started: dict[int, int] = {}
     placed_before = len(draft.events)
     for event in waiting:
+        if isinstance(event, ev.WorkflowExecutionUnpaused):
+            resume(draft)
         if isinstance(event, (ev.ActivityTaskStarted, *CLOSES_ACTIVITY, *CLOSES_CHILD)):
             late.append(event)
         elif isinstance(event, ev.ChildWorkflowExecutionStarted):
@@ -102,7 +111,7 @@ def flush(draft: Draft, cancelled_timers: Collection[str] = ()) -> bool:
             draft.place(event)
     _place_closings(draft, late, started)
     draft.records.append(rec.BufferFlushed())
-    return len(draft.events) > placed_before
+    return any(not isinstance(event, _NO_NEWS) for event in draft.events[placed_before:])
 
 
 def _place_closings(draft: Draft, late: list[ev.AnyEvent], started: dict[int, int]) -> None:

@@ -86,6 +86,7 @@ def _new_run(state: ExecutionState, successor: Successor, changes: dict[str, Any
         carried_request_ids=_carried(state, successor),
         original_execution_run_id=successor.run_id,
         continued_execution_run_id=state.run_id,
+        workflow_execution_expiration_time=state.execution_expires_at,
         initiator=successor.initiator,
         continued_failure=successor.failure,
         first_workflow_task_backoff=successor.backoff,

@@ -44,7 +44,7 @@ def first_wait(cron_schedule: str, start_delay: timedelta | None, now: datetime)
 def next_run(state: ExecutionState, ending: Ending) -> NewRun | None:
     """The run that the schedule begins after this one; None where there is no schedule, or no time left."""
     started = state.started
-    expires_at = started.workflow_execution_expiration_time
+    expires_at = state.execution_expires_at
     if not started.cron_schedule or not ending.new_run_id or is_asked_to_stop(state):
         return None
     if expires_at is not None and expires_at <= ending.now:

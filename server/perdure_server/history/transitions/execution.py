@@ -86,14 +86,20 @@ def terminate(state: ExecutionState, request: req.TerminateExecution, moment: Mo
         reason=request.reason,
         identity=request.identity,
         details=request.details,
+        reset_run_id=request.reset_run_id,
+        reset_event_id=request.reset_event_id,
     )
     release_workers(draft)
     return draft.decision()
 
 
 def time_out(state: ExecutionState, request: req.TimeOutExecution, moment: Moment) -> Decision:
-    """Closes a run that took too long; a retry policy may begin another while the whole execution has time."""
-    if not state.is_open:
+    """Closes a run that took too long; a retry policy may begin another while the whole execution has time.
+
+    A deadline that a pause has put off may still come at its old time: it changes nothing.
+    """
+    ends = [at for at in (state.run_expires_at, state.execution_expires_at) if at is not None]
+    if not state.is_open or state.is_paused or (ends and moment.now < min(ends)):
         return NOTHING
     draft = Draft(state, moment)
     flush(draft)
@@ -114,6 +120,8 @@ def begin_first_task(state: ExecutionState, request: req.BeginFirstTask, moment:
     """The backoff of a retried run is over."""
     if not state.is_open or state.workflow_task is not None or state.previous_started_event_id:
         return NOTHING
+    if state.is_paused or (state.first_task_at is not None and moment.now < state.first_task_at):
+        return NOTHING
     draft = Draft(state, moment)
     schedule_task(draft)
     return draft.decision()
@@ -122,9 +130,10 @@ def begin_first_task(state: ExecutionState, request: req.BeginFirstTask, moment:
 def flush_buffer(state: ExecutionState, request: req.FlushBuffer, moment: Moment) -> Decision:
     """A new owner writes what its predecessor had buffered: the task that it waited for is given up."""
     draft = Draft(state, moment)
-    if not state.is_open or not flush(draft):
+    if not state.is_open or not state.buffer:
         return NOTHING
-    need_task(draft)
+    if flush(draft):
+        need_task(draft)
     return draft.decision()
 
 
@@ -147,7 +156,7 @@ def retry_run(
         return None, "RETRY_POLICY_NOT_SET"
     if is_asked_to_stop(state):
         return None, "CANCEL_REQUESTED"
-    trial = Trial(attempt=state.started.attempt, now=now, expiration=state.started.workflow_execution_expiration_time)
+    trial = Trial(attempt=state.started.attempt, now=now, expiration=state.execution_expires_at)
     retry = plan_retry(policy, failure, trial)
     if retry.at is None:
         return None, retry.state

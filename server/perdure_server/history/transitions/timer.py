@@ -14,6 +14,8 @@ def fire(state: ExecutionState, request: req.FireTimer, moment: Moment) -> Decis
     timer = state.timers.get(request.timer_id)
     if timer is None or timer.started_event_id != request.started_event_id or moment.now < timer.fire_at:
         return NOTHING
+    if state.is_paused:
+        return NOTHING
     draft = Draft(state, moment)
     arrive(draft, ev.TimerFired, timer_id=timer.timer_id, started_event_id=timer.started_event_id)
     return draft.decision()

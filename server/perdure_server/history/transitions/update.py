@@ -17,6 +17,8 @@ def admit(state: ExecutionState, request: req.AdmitUpdate, moment: Moment) -> De
         return NOTHING
     if not state.is_open:
         return refuse(Code.WORKFLOW_CLOSED, f"the run {state.run_id} is closed ({state.status})", status=state.status)
+    if state.is_paused:
+        return refuse(Code.WORKFLOW_PAUSED, f"the run {state.run_id} is paused: unpause it first")
     in_flight = len(state.admitted) + state.updates_open
     if in_flight >= moment.limits.updates_in_flight_max:
         return refuse(Code.RESOURCE_EXHAUSTED, f"{in_flight} updates are in flight, the most that a run may have")

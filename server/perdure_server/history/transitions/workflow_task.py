@@ -27,7 +27,7 @@ _DOUBLINGS_MAX = 20
 def start(state: ExecutionState, request: req.StartWorkflowTask, moment: Moment) -> Decision:
     """Gives the task to a worker; `answer` is the `StartedTask`."""
     task = state.workflow_task
-    if task is None or task.started is not None:
+    if task is None or task.started is not None or state.is_paused:
         return NOTHING
     if task.not_before is not None and moment.now < task.not_before:
         return NOTHING
@@ -188,7 +188,7 @@ def _refused(
         decision = _failed_again(state, task, failure, moment)
     else:
         _write_failure(draft, task, failure)
-        if flush(draft):
+        if flush(draft) or refused.cause == "UNHANDLED_COMMAND":
             schedule_task(draft)
         decision = draft.decision()
     if refused.cause == "UNHANDLED_COMMAND":

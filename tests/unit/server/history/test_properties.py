@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure_proto import commands as c
+from perdure_proto import events as ev
 from perdure_proto.codec import encoder
 from perdure_proto.failures import ApplicationFailure, Failure, ServerFailure
 from perdure_proto.options import RetryPolicy
@@ -155,6 +156,48 @@ def time_out_task(world: World, pick: int) -> req.Request | None:
     return req.TimeOutWorkflowTask(started_event_id=world.tasks[-1]["started_event_id"]) if world.tasks else None
 
 
+def time_out(world: World, pick: int) -> req.Request | None:
+    """The run takes too long; now and then somebody only thinks so."""
+    if pick > 1 or world.number <= 5:
+        return None
+    world.run.after(3600 * (1 - pick))
+    return req.TimeOutExecution(new_run_id=NEXT_RUN_ID)
+
+
+def pause(world: World, pick: int) -> req.Request | None:
+    return req.PauseExecution(request_id=f"p{world.number}") if pick < 2 else None
+
+
+def unpause(world: World, pick: int) -> req.Request:
+    return req.UnpauseExecution(request_id=f"q{world.number}{pick}")
+
+
+def control(kind: Callable[..., req.Request], **more: Any) -> Action:
+    """Something is done to one of the pending activities."""
+
+    def act(world: World, pick: int) -> req.Request | None:
+        pending = list(world.run.state.activities)
+        return kind(scheduled_event_id=pending[pick % len(pending)], **more) if pending and pick < 5 else None
+
+    return act
+
+
+def go_back(world: World, pick: int) -> req.Request | None:
+    """A copy that ends with the task that is due goes on in its place."""
+    before, task = world.run, world.run.state.workflow_task
+    if pick > 1 or task is None or task.kind != "logged" or before.state.is_paused:
+        return None
+    at = max(before.now, before.state.last_event_time)
+    event_id = before.state.last_event_id + 1
+    started = ev.WorkflowTaskStarted(event_id=event_id, event_time=at, scheduled_event_id=task.scheduled_event_id)
+    world.run = Run([*before.events, started])
+    world.run.now = before.now
+    world.tasks, world.attempts = [], []
+    update = ev.WorkflowExecutionUpdateAdmitted(event_id=0, event_time=at, update_id=f"v{event_id}", update_name="set")
+    signalled = ev.WorkflowExecutionSignaled(event_id=0, event_time=at, signal_name="s", request_id=f"r{pick}")
+    return req.ResetExecution(base_run_id="base", events=(update, signalled))
+
+
 def with_new_run(request: req.Request) -> req.Request:
     return req.TimeOutExecution(new_run_id=NEXT_RUN_ID) if isinstance(request, req.TimeOutExecution) else request
 
@@ -267,7 +310,18 @@ ACTIONS: tuple[Action, ...] = (
     wait,
     wait,
     lambda world, pick: req.TerminateExecution() if pick < 2 and world.number > 5 else None,
-    lambda world, pick: req.TimeOutExecution(new_run_id=NEXT_RUN_ID) if pick < 2 and world.number > 5 else None,
+    time_out,
+    pause,
+    unpause,
+    unpause,
+    go_back,
+    control(req.PauseActivity),
+    control(req.UnpauseActivity, reset_attempts=True),
+    control(req.UnpauseActivity, delay=3 * SECOND, reset_heartbeat=True),
+    control(req.ResetActivity, keep_paused=True),
+    control(req.ResetActivity, reset_heartbeat=True, restore_options=True),
+    control(req.UpdateActivityOptions, changes={"start_to_close_timeout": 7 * SECOND}),
+    control(req.UpdateActivityOptions, restore_original=True),
     close,
 )
 

@@ -1,0 +1,133 @@
+"""Children across a reset: those from before the point belong to the new run, those from after are closed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure_proto import commands as c
+from perdure_proto import events as ev
+from perdure_proto.failures import ApplicationFailure, Failure
+from perdure_proto.service import ReopenWorkflowRequest, ResetWorkflowAnswer, ResetWorkflowRequest
+from tests.engine import NAMESPACE, Cluster, OneServer, Worker
+from tests.integration.engine.test_across import CHILD, DONE, SIGNAL, cut_off, names, tasks_of, with_child
+
+FAILS = c.FailWorkflowExecution(failure=Failure(message="a bug", info=ApplicationFailure(type="Bug")))
+
+
+async def reset(server: OneServer, workflow_id: str = "parent", **options: Any) -> ResetWorkflowAnswer:
+    return await server.api.reset_workflow(NAMESPACE, workflow_id, ResetWorkflowRequest(**options))
+
+
+async def test_a_child_from_before_the_point_answers_the_new_run(server: OneServer, worker: Worker) -> None:
+    """It goes on, and its end is an event of the new run."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(parent)
+    await reset(server, point="last")
+    assert "RUNNING" == (await server.describe("child")).execution.status
+    await worker.answer(child, DONE)
+    other = Worker(server, "worker-2")
+    task = await other.workflow_task()
+    await other.answer(task, DONE)
+    assert ["ChildWorkflowExecutionCompleted"] == names(await server.history("parent"), "ChildWorkflowExecutionComp")
+
+
+async def test_a_child_from_after_the_point_is_closed_first(server: OneServer, worker: Worker) -> None:
+    """The first task of the new run may start one of that id again."""
+    await server.start("parent")
+    await worker.turn(c.RecordMarker(marker_name="before"))
+    await server.signal("parent")
+    await worker.turn(CHILD)
+    parent, _ = await tasks_of(worker, "parent", "child")
+    await worker.answer(parent)
+    first = server.run("child").run_id
+    await reset(server, event_id=4)
+    other = Worker(server, "worker-2")
+    await other.turn(CHILD)
+    await tasks_of(other, "parent", "child")
+    assert "WorkflowExecutionTerminated" == (await server.event_types("child", first))[-1]
+    assert first != server.run("child").run_id
+    assert "StartChildWorkflowExecutionFailed" not in await server.event_types("parent")
+
+
+async def test_an_end_that_came_after_the_point_is_told_again(server: OneServer, worker: Worker) -> None:
+    """The child was started before and closed after: the new run hears of it once."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(parent)
+    await worker.answer(child, DONE)
+    await worker.turn()
+    await reset(server, event_id=4 + 1 + 1 + 3)
+    events = await server.history("parent")
+    assert ["ChildWorkflowExecutionCompleted"] == names(events, "ChildWorkflowExecutionComp")
+    await Worker(server, "worker-2").turn(DONE)
+
+
+async def test_the_start_that_was_told_after_the_point_is_told_again(server: OneServer, worker: Worker) -> None:
+    """Both events of the child are in the new run, and fit each other."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(child, DONE)
+    await worker.answer(parent)
+    await worker.turn()
+    await server.signal("parent")
+    await worker.turn()
+    await reset(server, point="last")
+    events = await server.history("parent")
+    (started,) = [event for event in events if isinstance(event, ev.ChildWorkflowExecutionStarted)]
+    (closed,) = [event for event in events if isinstance(event, ev.ChildWorkflowExecutionCompleted)]
+    assert started.event_id == closed.started_event_id
+
+
+async def test_a_failed_parent_hears_on_reopening_that_its_child_was_closed(server: OneServer, worker: Worker) -> None:
+    """The child ended with the failed run; the new run is told how, and the operator that it cannot be undone."""
+    parent, _ = await with_child(server, worker)
+    await worker.answer(parent)
+    await server.signal("parent")
+    await worker.turn(FAILS)
+    await server.store.until(lambda batch: any(change.status == 5 for change in batch.changes))
+    answer = await server.api.reopen_workflow(NAMESPACE, "parent", ReopenWorkflowRequest())
+    assert ("1 children were closed or asked to stop when it failed",) == answer.notes
+    assert ["ChildWorkflowExecutionTerminated"] == names(await server.history("parent"), "ExecutionTerminated")
+    await Worker(server, "worker-2").turn(DONE)
+
+
+async def test_a_child_that_is_reset_stays_the_child(server: OneServer, worker: Worker) -> None:
+    """Its parent hears nothing of the old run, and the end of the new one."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(parent)
+    await worker.answer(child)
+    await reset(server, "child", point="last")
+    assert "ChildWorkflowExecutionTerminated" not in await server.event_types("parent")
+    other = Worker(server, "worker-2")
+    await other.turn(DONE)
+    await other.turn(DONE)
+    assert "ChildWorkflowExecutionCompleted" in await server.event_types("parent")
+
+
+async def test_the_new_run_closes_the_child_that_it_inherited(server: OneServer, worker: Worker) -> None:
+    """By its policy, though the child names the old run as its parent."""
+    parent, _ = await with_child(server, worker)
+    await worker.answer(parent)
+    await reset(server, point="last")
+    await Worker(server, "worker-2").turn(DONE)
+    await server.store.until(lambda batch: any(change.status == 5 for change in batch.changes[-1:]))
+    child = server.run("child")
+    while child.state.is_open:
+        await server.settle()
+    assert "TERMINATED" == child.state.status
+
+
+async def test_a_message_that_was_not_answered_is_delivered_once(
+    cluster: Cluster, server: OneServer, worker: Worker
+) -> None:
+    """The new run sends it again under the name that it had."""
+    await server.start("other")
+    await server.start("parent")
+    _, parent = await tasks_of(worker, "other", "parent")
+    cut_off(server)
+    await worker.answer(parent, SIGNAL)
+    await server.signal("parent")
+    await worker.turn()
+    await reset(server, point="last")
+    successor = await cluster.restart(server)
+    while "ExternalWorkflowExecutionSignaled" not in await successor.event_types("parent"):
+        await successor.settle()
+    assert 1 == (await successor.event_types("other")).count("WorkflowExecutionSignaled")
