@@ -74,7 +74,7 @@ class AsyncActivities:
         return HeartbeatActivityAnswer(cancel_requested=bool(decision.answer))
 
     async def _do(self, execution: Execution, request: req.OnActivity) -> Acknowledged:
-        await self._settled(execution, self._engine.transact(execution, request))
+        await self._settled(execution, await self._engine.decided(execution, request))
         return Acknowledged(run_id=execution.run_id)
 
     async def _settled(self, execution: Execution, decision: Decision) -> None:

@@ -61,12 +61,20 @@ def _commands_if_next(
         return None
     if not state.last_event_time <= turn.started_at <= engine.now():
         return None
+    if execution.transactional and _may_be_held(execution, ended):
+        return None
     try:
         commands = commands_of(turn.commands)
     except ServiceError:
         return None
     reads = any(isinstance(c, cmd.ContinueAsNewWorkflowExecution) and c.unclaimed_signals for c in commands)
     return None if reads else commands
+
+
+def _may_be_held(execution: Execution, ended: req.CompleteActivity) -> bool:
+    """Whether another activity has a transaction: a turn that closes the run would have to wait for it."""
+    others = (a for event_id, a in execution.state.activities.items() if event_id != ended.scheduled_event_id)
+    return any(activity.transactional for activity in others)
 
 
 def _is_due(engine: Engine, execution: Execution, turn: EagerTurn) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -14,8 +15,9 @@ import pytest_asyncio
 from perdure_proto import commands as c
 from perdure_proto import events as ev
 from perdure_proto import tasks
+from perdure_proto.async_activities import CompleteActivityRequest
 from perdure_proto.codec import encoder
-from perdure_proto.errors import Code
+from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import StartWorkflowRequest, TerminateWorkflowRequest
 from tests.engine import FAILURE, NAMESPACE, Cluster, OneServer, Worker, is_waiting
 from tests.integration.engine.paying import QUICK, SECOND, Payments, allowed, begun, closings, pay, payments_in
@@ -94,6 +96,13 @@ async def complete_otherwise(server: OneServer, worker: Worker, task: tasks.Acti
     await worker.respond(tasks.ActivityTaskCompletion(token=task.token))
 
 
+async def complete_from_elsewhere(server: OneServer, worker: Worker, task: tasks.ActivityTask) -> None:
+    """By its ids, which say nothing of an outcome."""
+    with contextlib.suppress(ServiceError):  # it has ended, where an outcome is there
+        request = CompleteActivityRequest(workflow_id="order", activity_id="1")
+        await server.api.complete_activity(NAMESPACE, request)
+
+
 async def cancel(server: OneServer, worker: Worker, task: tasks.ActivityTask) -> None:
     await server.signal()
     await worker.turn(c.RequestCancelActivityTask(scheduled_event_id=5))
@@ -139,6 +148,7 @@ ACTIVITY_WAYS: dict[Way, str] = {
     time_out: "ActivityTaskTimedOut",
     fail: "ActivityTaskFailed",
     complete_otherwise: "ActivityTaskCompleted",
+    complete_from_elsewhere: "ActivityTaskCompleted",
     cancel: "ActivityTaskCanceled",
     give_back_when_cancelled: "ActivityTaskCanceled",
     time_out_in_a_task: "ActivityTaskTimedOut",
@@ -381,6 +391,19 @@ async def test_an_eager_turn_is_taken_with_what_is_recorded_only(
     assert (None, recorded) == (result.code, bool(result.history_size_bytes))
     finished = ["ActivityTaskCompleted", *(["WorkflowExecutionCompleted"] if recorded else [])]
     assert finished == await closings(server)
+
+
+async def test_an_eager_turn_waits_for_no_other_transaction(server: OneServer, worker: Worker) -> None:
+    """It would close the run of another activity that may commit: the task is handed out as always."""
+    await server.start()
+    await worker.turn(pay(activity_id="other"), pay())
+    other, task = await worker.activity_task(), await worker.activity_task()
+    await allowed(worker, other)
+    turn = tasks.EagerTurn(last_event_id=6, started_at=server.engine.now(), history_size_bytes=1, commands=FINISHES)
+    completion = tasks.ActivityTaskCompletion(token=task.token, turn=turn)
+    assert (tasks.CompletionResult(),) == await worker.respond(completion)
+    assert not server.run().held
+    assert "WorkflowTaskScheduled" == (await server.event_types())[-1]
 
 
 async def test_a_late_answer_of_the_attempt_that_committed_is_taken(
