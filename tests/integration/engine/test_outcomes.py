@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any
@@ -98,9 +97,11 @@ async def complete_otherwise(server: OneServer, worker: Worker, task: tasks.Acti
 
 async def complete_from_elsewhere(server: OneServer, worker: Worker, task: tasks.ActivityTask) -> None:
     """By its ids, which say nothing of an outcome."""
-    with contextlib.suppress(ServiceError):  # it has ended, where an outcome is there
-        request = CompleteActivityRequest(workflow_id="order", activity_id="1")
+    request = CompleteActivityRequest(workflow_id="order", activity_id="1")
+    try:
         await server.api.complete_activity(NAMESPACE, request)
+    except ServiceError as error:
+        assert Code.TASK_NOT_FOUND == error.code  # it has ended, where an outcome is there
 
 
 async def cancel(server: OneServer, worker: Worker, task: tasks.ActivityTask) -> None:
@@ -393,14 +394,17 @@ async def test_an_eager_turn_is_taken_with_what_is_recorded_only(
     assert finished == await closings(server)
 
 
-async def test_an_eager_turn_waits_for_no_other_transaction(server: OneServer, worker: Worker) -> None:
+async def test_an_eager_turn_waits_for_no_other_transaction(
+    server: OneServer, worker: Worker, payments: Payments
+) -> None:
     """It would close the run of another activity that may commit: the task is handed out as always."""
     await server.start()
     await worker.turn(pay(activity_id="other"), pay())
     other, task = await worker.activity_task(), await worker.activity_task()
     await allowed(worker, other)
+    await (await payments.transaction((await allowed(worker, task)).place)).pay()
     turn = tasks.EagerTurn(last_event_id=6, started_at=server.engine.now(), history_size_bytes=1, commands=FINISHES)
-    completion = tasks.ActivityTaskCompletion(token=task.token, turn=turn)
+    completion = tasks.ActivityTaskCompletion(token=task.token, turn=turn, recorded=True)
     assert (tasks.CompletionResult(),) == await worker.respond(completion)
     assert not server.run().held
     assert "WorkflowTaskScheduled" == (await server.event_types())[-1]
