@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -250,3 +251,22 @@ async def test_rows_on_top_of_a_refused_append_are_not_written(cluster: Cluster,
         await signalling
     ((result,), rows) = (await beating, await cluster.rows("select 1 from activities"))
     assert (True, []) == (result.code is not None, rows)
+
+
+@pytest.mark.parametrize("keeps_rows_first", [True, False])
+async def test_a_close_leaves_no_timer_in_the_buffer(
+    cluster: Cluster, server: OneServer, worker: Worker, keeps_rows_first: bool
+) -> None:
+    """A timer that fired during the task that cancels it and closes the run leaves no row, before or after."""
+    await server.start()
+    await worker.turn(c.StartTimer(timer_id="1", start_to_fire_timeout=timedelta(seconds=5)))
+    await server.signal()
+    task = await worker.workflow_task()
+    run = server.run()
+    server.move(6)
+    if keeps_rows_first:
+        server.engine.transactor.buffer_durably(run)
+    await worker.answer(task, c.CancelTimer(timer_id="1"), c.CompleteWorkflowExecution())
+    server.engine.transactor.buffer_durably(run)
+    await server.settle()
+    assert ([], []) == (await cluster.rows("select from wakes"), await cluster.rows("select from buffered_events"))

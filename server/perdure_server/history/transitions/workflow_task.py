@@ -76,6 +76,8 @@ def complete(state: ExecutionState, request: req.CompleteWorkflowTask, moment: M
         cmd.apply(turn, command)
     if turn.closing is None:
         _go_on(draft, turn)
+    else:
+        flush(draft, turn.cancelled_timers)  # nothing but firings of timers that these commands cancel
     decision = draft.decision()
     decision.new_run = turn.new_run
     return decision
