@@ -167,3 +167,21 @@ async def test_thousands_of_deliveries_do_not_leave_at_once(cluster: Cluster) ->
     while server.run("parent").owing:
         await all_has_run()
     assert (2, 6) == (under_way, len(server.engine.residents.current))
+
+
+async def test_a_new_owner_writes_the_answers_that_were_kept_in_rows(
+    cluster: Cluster, server: OneServer, worker: Worker
+) -> None:
+    """A start and a close that came while the parent's task ran are written once by whoever finds them in rows."""
+    await server.start("parent")
+    inbox = SlowInbox(server, "start_child", "child_closed")
+    await worker.turn(CHILD)
+    await server.signal("parent")
+    await worker.workflow_task()
+    inbox.gate.set()
+    await worker.turn(DONE)
+    await until_nothing_is_owed(cluster)
+    assert [(2,)] == await cluster.rows("select count(*) from buffered_events")
+    successor = await cluster.restart(server)
+    told = [each for each in await successor.event_types("parent") if each.startswith("ChildWorkflow")]
+    assert ["ChildWorkflowExecutionStarted", "ChildWorkflowExecutionCompleted"] == told
