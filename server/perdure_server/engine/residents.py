@@ -109,8 +109,8 @@ class Residents:
         """A loaded run becomes resident, unless it is already."""
         known = self.by_run.get(stored.key.run_id)
         if known is not None:
-            if is_current:
-                self.current[known.workflow] = known
+            if is_current:  # as it was when it was read: whoever began meanwhile stays
+                self.current.setdefault(known.workflow, known)
             return known
         execution = rebuild(stored, self.name_of(stored.namespace_id))
         self.add(execution, is_current=is_current)

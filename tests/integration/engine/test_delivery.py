@@ -12,7 +12,8 @@ from perdure_proto.options import Priority, RetryPolicy
 from perdure_proto.service import TerminateWorkflowRequest
 from perdure_server.history import requests as req
 from perdure_server.history.invariants import same_state
-from tests.engine import FAILURE, Cluster, OneServer, Worker, is_waiting
+from perdure_server.history.state import STATE_VERSION
+from tests.engine import FAILURE, NAMESPACE, Cluster, OneServer, Worker, is_waiting
 
 SECOND = timedelta(seconds=1)
 ACTIVITY = c.ScheduleActivityTask(activity_id="1", activity_type="Pay")
@@ -349,3 +350,13 @@ async def test_a_termination_frees_held_signals(server: OneServer, worker: Worke
     await server.api.terminate_workflow("default", "order", TerminateWorkflowRequest())
     (result,) = await asyncio.gather(signalling, return_exceptions=True)
     assert Code.WORKFLOW_CLOSED == result.code  # type: ignore[union-attr]
+
+
+async def test_a_page_that_was_read_before_does_not_bring_an_old_run_back(server: OneServer) -> None:
+    """While a page of due runs was on its way, a run of it was closed and another began: that one stays current."""
+    old = await server.start()
+    page = await server.store.load_runs([server.run().key], STATE_VERSION)
+    await server.api.terminate_workflow(NAMESPACE, "order", TerminateWorkflowRequest())
+    new = await server.start()
+    server.engine.residents.install(page[0], is_current=True)
+    assert (False, new.run_id) == (new.run_id == old.run_id, (await server.signal()).run_id)
