@@ -17,7 +17,6 @@ import structlog
 from msgspec import structs
 
 from perdure_proto.errors import ServiceError
-from perdure_server.engine.committer import AppendRefusedError
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.inbox import Answer, Inbox, Source
 from perdure_server.history import requests as req
@@ -85,11 +84,15 @@ class Outbox:
                         if execution.is_lost:
                             return
                         await self._send(execution, lane)
-                    wait = _WAIT_FIRST_SECONDS
-                except (ServiceError, StoreUnavailableError, AppendRefusedError) as error:
+                except (ServiceError, StoreUnavailableError) as error:
                     log.info("delivery_repeated", run_id=execution.run_id, target=key.workflow_id, reason=str(error))
-                    await asyncio.sleep(wait)
-                    wait = min(wait * 2, _WAIT_MAX_SECONDS)
+                except Exception:  # a lane that ends by a defect would leave its run owed until the next restart
+                    log.exception("delivery_failed", run_id=execution.run_id, target=key.workflow_id)
+                else:
+                    wait = _WAIT_FIRST_SECONDS
+                    continue
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _WAIT_MAX_SECONDS)
         finally:
             del self._lanes[key]
 

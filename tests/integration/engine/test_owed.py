@@ -185,3 +185,22 @@ async def test_a_new_owner_writes_the_answers_that_were_kept_in_rows(
     successor = await cluster.restart(server)
     told = [each for each in await successor.event_types("parent") if each.startswith("ChildWorkflow")]
     assert ["ChildWorkflowExecutionStarted", "ChildWorkflowExecutionCompleted"] == told
+
+
+async def test_a_defect_in_a_delivery_does_not_end_its_lane(
+    server: OneServer, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails in an unforeseen way is sent again, like all that is not answered."""
+    await server.start("parent")
+    take = server.engine.outbox._inbox.take
+    fail_once = iter([RuntimeError("defect")])
+
+    async def fail(source: Source, delivery: Delivery) -> Answer:
+        for error in fail_once:
+            raise error
+        return await take(source, delivery)
+
+    monkeypatch.setattr(server.engine.outbox._inbox, "take", fail)
+    await worker.turn(CHILD)
+    started = [(await worker.workflow_task()).workflow_id for _ in range(2)]
+    assert ["child", "parent"] == sorted(started)
