@@ -136,8 +136,10 @@ class Starts:
         """The workflow id has a run: a repeat, the conflict policy, or the reuse policy. None: look again."""
         try:
             await self._engine.settled(current)
-        except AppendRefusedError:
-            return None
+        except ServiceError as error:
+            if not isinstance(error, AppendRefusedError) and error.code != Code.VALUE_REFUSED:
+                raise
+            return None  # somebody else's value, perhaps: the run is read again
         repeat = await self._repeat(current, request)
         if repeat is not None:
             return repeat

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import pytest
 
 from perdure_proto import commands as c
+from perdure_proto import events as ev
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import UpdateWorkflowRequest
 from perdure_server.engine.inbox import Answer, Inbox, Source
 from perdure_server.history import requests as req
 from perdure_server.history.outbox import Delivery
+from perdure_server.store.port import DataRefusedError
 from tests.engine import NAMESPACE, Cluster, OneServer, Worker
 from tests.integration.engine.test_across import CHILD, DONE, SIGNAL, cut_off, with_child
 
@@ -204,3 +206,22 @@ async def test_a_defect_in_a_delivery_does_not_end_its_lane(
     await worker.turn(CHILD)
     started = [(await worker.workflow_task()).workflow_id for _ in range(2)]
     assert ["child", "parent"] == sorted(started)
+
+
+async def test_a_value_that_is_refused_to_a_child_is_no_answer_to_its_start(server: OneServer, worker: Worker) -> None:
+    """A start that is sent again while Postgres refuses a value of the child finds the child, which runs."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(child)
+    initiated = next(e for e in await server.history("parent") if e.event_id == 5)
+    assert isinstance(initiated, ev.StartChildWorkflowExecutionInitiated)
+    again = Delivery(kind="start_child", event_id=5, namespace=NAMESPACE, workflow_id="child", initiated=initiated)
+    server.store.failures.append(DataRefusedError("bad"))
+    server.store.gate.clear()
+    signalling = asyncio.ensure_future(server.signal("child"))
+    await all_has_run()
+    source = Source(NAMESPACE, "parent", parent.run_id, parent.run_id)
+    starting = asyncio.ensure_future(server.engine.outbox._inbox.take(source, again))
+    await all_has_run()
+    server.store.gate.set()
+    await asyncio.gather(signalling, return_exceptions=True)
+    assert Answer(child.run_id) == await starting
