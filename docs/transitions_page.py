@@ -12,7 +12,7 @@ from perdure_server.history.decide import DECISIONS
 from perdure_server.history.evolve import EVENTS, RECORDS
 from perdure_server.history.transitions.check import CHECKS
 from perdure_server.history.transitions.commands import COMMANDS
-from perdure_worker.replay.machines import activity, child, external, marker, timer, update
+from perdure_worker.replay.machines import activity, child, external, marker, timer, update, upsert
 
 MACHINES: tuple[tuple[str, Mapping[tuple[str, str], tuple[str, str]], str], ...] = (
     ("Activity", activity.TABLE, "created"),
@@ -23,6 +23,7 @@ MACHINES: tuple[tuple[str, Mapping[tuple[str, str], tuple[str, str]], str], ...]
     ("Patch", marker.PATCH_TABLE, "created"),
     ("Timer", timer.TABLE, "created"),
     ("Update", update.TABLE, "admitted"),
+    ("Upsert", upsert.TABLE, "created"),
 )
 
 INTRO = (

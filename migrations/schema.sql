@@ -279,3 +279,14 @@ exception when feature_not_supported then
     raise notice 'this server has no lz4: large values are compressed with pglz';
 end
 $$;
+
+-- Secrets
+
+create table secrets (
+    name   text primary key,
+    secret bytea not null
+);
+comment on table secrets is 'What the service signs with. A secret that is changed makes what was signed with it worthless.';
+
+insert into secrets (name, secret)
+values ('waitpoints', decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'));

@@ -49,6 +49,12 @@ class Code(StrEnum):
     """The id is taken by a standalone activity. Use that one, another id, or other id policies."""
     UPDATE_NOT_FOUND = "UPDATE_NOT_FOUND"
     """The run knows no update of this id. Check the id; a rejected update is not remembered."""
+    WAITPOINT_TOKEN_INVALID = "WAITPOINT_TOKEN_INVALID"  # noqa: S105 - a code, no secret
+    """The token of a waitpoint was not made by this service, or was changed on its way. Take the whole token."""
+    WAITPOINT_EXPIRED = "WAITPOINT_EXPIRED"
+    """The waitpoint's time is over, and the workflow does not wait any more. Ask whoever sent the token for another."""
+    WAITPOINT_USED = "WAITPOINT_USED"
+    """The waitpoint was completed with another value before. The first one counts; nothing is to be done."""
     QUERY_FAILED = "QUERY_FAILED"
     """The query handler raised, or there is none of this name. The message says which."""
     QUERY_TIMED_OUT = "QUERY_TIMED_OUT"
@@ -108,6 +114,9 @@ STATUS: MappingProxyType[Code, int] = MappingProxyType(
         Code.ACTIVITY_CLOSED: 409,
         Code.ACTIVITY_ALREADY_STARTED: 409,
         Code.UPDATE_NOT_FOUND: 404,
+        Code.WAITPOINT_TOKEN_INVALID: 403,
+        Code.WAITPOINT_EXPIRED: 410,
+        Code.WAITPOINT_USED: 409,
         Code.QUERY_FAILED: 400,
         Code.QUERY_TIMED_OUT: 504,
         Code.TASK_NOT_FOUND: 404,

@@ -41,8 +41,22 @@ class EagerStart(Message, frozen=True, kw_only=True):
     sequence: int
 
 
+class StartSignal(Message, frozen=True, kw_only=True):
+    """A signal that goes with a start: the first thing that a new run gets, or one more for a run that is open."""
+
+    name: str
+    input: Raw = EMPTY_LIST
+    kwargs: Raw = NULL
+    encoding: str = ""
+    header: dict[str, Any] = {}
+
+
 class StartWorkflowRequest(Message, frozen=True, kw_only=True):
-    """`POST …/workflows/{workflow_id}`. A repeat with the same `request_id` gets the first answer."""
+    """`POST …/workflows/{workflow_id}`. A repeat with the same `request_id` gets the first answer.
+
+    With `start_signal` a running execution gets the signal instead of a refusal: `id_conflict_policy` `fail` is then
+    as `use_existing`.
+    """
 
     workflow_type: str
     task_queue: str = "default"
@@ -66,6 +80,7 @@ class StartWorkflowRequest(Message, frozen=True, kw_only=True):
     static_summary: str = ""
     static_details: str = ""
     eager: EagerStart | None = None
+    start_signal: StartSignal | None = None
 
 
 class StartWorkflowAnswer(Message, frozen=True, kw_only=True):
@@ -427,6 +442,7 @@ class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
     parent_namespace: str = ""
     parent_workflow_id: str = ""
     parent_run_id: str = ""
+    current_details: str = ""
 
 
 class ActivityExecutionInfo(Message, frozen=True, kw_only=True):
@@ -552,6 +568,18 @@ class DescribeTaskQueueAnswer(Message, frozen=True, kw_only=True):
     pollers: tuple[PollerInfo, ...] = ()
     workflow_backlog: int = 0
     activity_backlog: int = 0
+
+
+class WaitpointSettings(Message, frozen=True, kw_only=True):
+    """`GET …/waitpoints`: what a worker makes the tokens of its waitpoints with; `key` is hexadecimal, and a secret.
+
+    `url` is the public address of the service; empty where it has none of its own.
+    """
+
+    key: str
+    namespace_id: int
+    shards: int
+    url: str = ""
 
 
 class VersionAnswer(Message, frozen=True, kw_only=True):

@@ -185,13 +185,14 @@ class WorkflowTaskCompletion(Completion, frozen=True, kw_only=True):
     """The commands of a turn (a JSON array of commands).
 
     `force_new_task` asks for another turn at once, to keep a long local activity alive. `cached` says that the
-    worker keeps the execution, so that its next turn comes to it.
+    worker keeps the execution, so that its next turn comes to it. `current_details` is Markdown, where it changed.
     """
 
     commands: Raw = EMPTY_LIST
     force_new_task: bool = False
     cached: bool = True
     sdk_metadata: dict[str, Any] = {}
+    current_details: str | None = None
 
 
 class WorkflowTaskFailure(Completion, frozen=True, kw_only=True):
@@ -228,6 +229,7 @@ class EagerTurn(WorkerMessage, frozen=True, kw_only=True):
     history_size_bytes: int
     suggest_continue_as_new: bool = False
     commands: Raw = EMPTY_LIST
+    current_details: str | None = None
 
 
 class ActivityTaskCompletion(Completion, frozen=True, kw_only=True):

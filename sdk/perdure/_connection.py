@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 from yarl import URL
 
 from perdure._channel import Channel
@@ -99,7 +99,7 @@ class Connection:
             return response.status, await response.read()
 
     async def request(
-        self, method: str, path: str, body: Struct | None, answer_type: type[T], timeout: float = 30.0
+        self, method: str, path: str, body: Struct | Raw | None, answer_type: type[T], timeout: float = 30.0
     ) -> T:
         """One attempt: `body` is sent as JSON and the answer read as `answer_type`; `timeout` is in seconds.
 
@@ -108,7 +108,9 @@ class Connection:
         data = None if body is None else encoder.encode(body)
         return self._read(await self.send(method, path, data, timeout), answer_type)
 
-    async def call(self, method: str, path: str, body: Struct | None, answer_type: type[T], wait: float = 0.0) -> T:
+    async def call(
+        self, method: str, path: str, body: Struct | Raw | None, answer_type: type[T], wait: float = 0.0
+    ) -> T:
         """As `request`, repeated where that is safe, for up to `rpc_timeout` beyond the `wait` that was asked for.
 
         Raises `RPCError`; `UNAVAILABLE` when the time is over.

@@ -87,6 +87,7 @@ class WorkflowExecutionDescription(WorkflowExecution, frozen=True, kw_only=True)
     attempt: int
     static_summary: str
     static_details: str
+    current_details: str
     raw: DescribeWorkflowAnswer
 
 
@@ -110,6 +111,7 @@ def description_of(answer: DescribeWorkflowAnswer) -> WorkflowExecutionDescripti
         attempt=answer.attempt,
         static_summary=answer.static_summary,
         static_details=answer.static_details,
+        current_details=answer.current_details,
         raw=answer,
     )
 

@@ -89,7 +89,10 @@ class StartOptions(TypedDict, total=False):
     request_id: str | None
     """A repeat with the same one gets the first answer. Default: a UUID."""
     start_signal: SignalCall | str | None
+    """A signal for the workflow, new or running: `approve(Approval(ok=True))`, or a name. The default of
+    `id_conflict_policy` is then `use_existing`. Default none."""
     start_signal_args: Sequence[Any]
+    """Arguments of a `start_signal` given by name. Default none."""
     static_summary: str | None
     """One line about the workflow, for people."""
     static_details: str | None

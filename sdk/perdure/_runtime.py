@@ -156,6 +156,17 @@ class Channel(Protocol):
         ...
 
 
+class OpenWaitpoint(Struct, frozen=True):
+    """A waitpoint that was opened: what completes it, and the mailbox in which its value arrives.
+
+    A value that does not fit arrives as the `FailureError` that it is to raise.
+    """
+
+    token: str
+    url: str
+    channel: Channel
+
+
 class WorkflowRuntime(Protocol):
     """What a running workflow can ask for. Every method is called from workflow code, on the workflow's loop."""
 
@@ -205,8 +216,28 @@ class WorkflowRuntime(Protocol):
         """The channel of a signal name; a second call gives the same. A handler of that name is an error."""
         ...
 
+    def waitpoint(self, name: str, value_type: Any, expires_at: datetime | None) -> OpenWaitpoint:
+        """Another waitpoint of a name; it can be completed until `expires_at`."""
+        ...
+
     def continue_as_new(self, request: ContinueAsNewRequest) -> NoReturn:
         """Ends this run and begins the next."""
+        ...
+
+    def upsert_search_attributes(self, upserted: dict[str, Any]) -> None:
+        """Changes search attributes, of JSON values that were checked; None removes one."""
+        ...
+
+    def upsert_memo(self, upserted: dict[str, Any]) -> None:
+        """Changes the memo, of JSON values; None removes a key."""
+        ...
+
+    def set_current_details(self, details: str) -> None:
+        """Says what the workflow does now."""
+        ...
+
+    def current_details(self) -> str:
+        """What the workflow said of itself last in this run."""
         ...
 
     def info(self) -> Any:
@@ -245,6 +276,10 @@ class WorkflowRuntime(Protocol):
         """Whether what runs now ran before."""
         ...
 
+    def fails_task(self, error: BaseException) -> bool:
+        """Whether an exception of workflow code parks the workflow, rather than failing it."""
+        ...
+
     def is_read_only(self) -> bool:
         """Whether a query or a validator runs now."""
         ...
@@ -275,10 +310,6 @@ class WorkflowRuntime(Protocol):
         Called from a finalizer, on any thread and inside of any other workflow: it only takes a note. The note means
         nothing after the runtime was closed, or when the workflow left the block by an exception.
         """
-        ...
-
-    def not_here_yet(self, what: str) -> NoReturn:
-        """Raises the one clear error for a part of the model that this version does not have."""
         ...
 
     def converter(self) -> Any:

@@ -9,6 +9,8 @@ import asyncio
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
+from msgspec import Raw
+
 from perdure._activity_requests import ActivityRequests
 from perdure._client_interceptor import OutboundInterceptor
 from perdure._connection import Connection
@@ -74,7 +76,13 @@ class Service(ActivityRequests):
         return f"{self.root}/workflows/{segments}{query_of(query)}"
 
     async def start(self, workflow_id: str, request: StartWorkflowRequest) -> StartWorkflowAnswer:
-        """Starts a workflow."""
+        """Starts a workflow. A signal that goes with it keeps its place among those that this client sends."""
+        if request.start_signal is not None:
+            async with self._lanes.setdefault(workflow_id, asyncio.Lock()):
+                return await self._start(workflow_id, request)
+        return await self._start(workflow_id, request)
+
+    async def _start(self, workflow_id: str, request: StartWorkflowRequest) -> StartWorkflowAnswer:
         return await self.connection.call("POST", self._path(workflow_id), request, StartWorkflowAnswer)
 
     async def describe(self, workflow_id: str, run_id: str) -> DescribeWorkflowAnswer:
@@ -86,6 +94,10 @@ class Service(ActivityRequests):
         lane = self._lanes.setdefault(workflow_id, asyncio.Lock())
         async with lane:
             return await self.connection.call("POST", self._path(workflow_id, "signal", name), request, Acknowledged)
+
+    async def resume(self, token: str, value: Raw) -> Acknowledged:
+        """Completes a waitpoint."""
+        return await self.connection.call("POST", f"/api/v1/resume/{quote(token, safe='')}", value, Acknowledged)
 
     async def query(self, workflow_id: str, name: str, request: QueryWorkflowRequest) -> QueryWorkflowAnswer:
         """Asks a query."""

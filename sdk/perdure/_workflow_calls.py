@@ -5,18 +5,17 @@ Everything turns into a request to the runtime of the workflow that runs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from types import TracebackType
-from typing import Any, NoReturn, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from collections.abc import Coroutine, Sequence
+from typing import Any, NoReturn, TypeVar, Unpack, cast, overload
 
 from perdure._call import Call
 from perdure._definition import ActivityHandle, Workflow, with_default_timeout
 from perdure._handlers import runtime_for
+from perdure._notes import plain_attributes, plain_memo
 from perdure._options import ActivityOptions, ContinueAsNewOptions, checked
 from perdure._runtime import ActivityRequest, ContinueAsNewRequest
 from perdure.metrics import MetricMeter
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -142,56 +141,11 @@ def continue_as_new(
 
 def _next_run(options: ContinueAsNewOptions) -> dict[str, Any]:
     found = checked(options, ContinueAsNewOptions, "continue_as_new")
-    for name in ("memo", "search_attributes"):
-        if found.get(name) is not None:
-            found[name] = dict(found[name])
+    if found.get("memo") is not None:
+        found["memo"] = plain_memo(found["memo"])
+    if found.get("search_attributes") is not None:
+        found["search_attributes"] = plain_attributes(found["search_attributes"])
     return found
-
-
-class Saga:
-    """Compensations, run in reverse order when the block fails or is cancelled. Made by `workflow.saga()`."""
-
-    def compensate(self, fn: Callable[P, Awaitable[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Adds what undoes a step. Not in this version: raises `NotSupportedError`."""
-        _ = fn, args, kwargs
-        runtime_for("workflow.saga()").not_here_yet("workflow.saga()")
-
-    async def __aenter__(self) -> Self:
-        runtime_for("workflow.saga()").not_here_yet("workflow.saga()")
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        pass
-
-
-def saga() -> Saga:
-    """A block with compensations. Not in this version: raises `NotSupportedError`."""
-    runtime_for("workflow.saga()").not_here_yet("workflow.saga()")
-
-
-def waitpoint(name: str) -> NoReturn:
-    """A point that people complete from outside. Not in this version: raises `NotSupportedError`."""
-    _ = name
-    runtime_for("workflow.waitpoint()").not_here_yet("workflow.waitpoint()")
-
-
-def upsert_search_attributes(attributes: Mapping[str, Any]) -> None:
-    """Changes what lists filter by. Not in this version: raises `NotSupportedError`."""
-    _ = attributes
-    runtime_for("workflow.upsert_search_attributes()").not_here_yet("workflow.upsert_search_attributes()")
-
-
-def upsert_memo(updates: Mapping[str, Any]) -> None:
-    """Changes the memo. Not in this version: raises `NotSupportedError`."""
-    _ = updates
-    runtime_for("workflow.upsert_memo()").not_here_yet("workflow.upsert_memo()")
-
-
-def set_current_details(details: str) -> None:
-    """Says, in Markdown, what the workflow does. Not in this version: raises `NotSupportedError`."""
-    _ = details
-    runtime_for("workflow.set_current_details()").not_here_yet("workflow.set_current_details()")
 
 
 def metric_meter() -> MetricMeter:

@@ -8,11 +8,12 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self, TypeVar, TypeVarTuple, Unpack, cast, overload
+from typing import Any, Final, Self, TypeVar, TypeVarTuple, Unpack, overload
 from uuid import uuid4
 
+from msgspec import Raw
+
 from perdure._async_activity import AsyncActivityHandle, address_of
-from perdure._call import Call
 from perdure._client_interceptor import (
     CancelWorkflowInput,
     CountWorkflowsInput,
@@ -29,7 +30,6 @@ from perdure._client_interceptor import (
 )
 from perdure._client_root import Calls, chain, start_options
 from perdure._connection import Connection, ConnectionOptions
-from perdure._definition import Workflow, refuse_dynamic
 from perdure._eager_start import EagerWorker
 from perdure._handle import WorkflowHandle
 from perdure._history import (
@@ -39,9 +39,9 @@ from perdure._history import (
     WorkflowExecutionStatus,
     execution_of,
 )
-from perdure._messages import Outgoing, UpdateCall, outgoing, seconds_of
+from perdure._messages import Outgoing, SignalCall, UpdateCall, outgoing, seconds_of
+from perdure._notes import plain_attributes, plain_memo
 from perdure._options import StartOptions, checked
-from perdure._parameters import Parameters
 from perdure._service import Service
 from perdure._standalone import (
     ActivityExecution,
@@ -50,13 +50,21 @@ from perdure._standalone import (
     StandaloneActivityHandle,
     StartActivityOptions,
 )
+from perdure._starting import REQUEST_FIELDS, Start, start_input, start_of
 from perdure._update_handle import WaitForStage, WorkflowUpdateHandle, WorkflowUpdateStage, update_request
 from perdure._with_start import WithStartWorkflowOperation, send
 from perdure.converter import DataConverter
-from perdure.exceptions import NotSupportedError, RPCError, WorkflowAlreadyStartedError
+from perdure.exceptions import RPCError, WorkflowAlreadyStartedError
 from perdure.metrics import MetricMeter
+from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
-from perdure_proto.service import CountWorkflowsAnswer, EagerStart, StartWorkflowRequest, UpdateWithStartRequest
+from perdure_proto.service import (
+    CountWorkflowsAnswer,
+    EagerStart,
+    StartSignal,
+    StartWorkflowRequest,
+    UpdateWithStartRequest,
+)
 from perdure_proto.tasks import WorkflowTask
 
 __all__ = [
@@ -97,25 +105,6 @@ DEFAULT_TASK_QUEUE: Final = "default"
 
 LIST_PAGE_MAX: Final = 100
 """Rows that a list fetches at a time."""
-
-_REQUEST_FIELDS: Final = {
-    "execution_timeout": "workflow_execution_timeout",
-    "run_timeout": "workflow_run_timeout",
-    "task_timeout": "workflow_task_timeout",
-}
-"""Options whose field in the request has another name."""
-
-_NOT_HERE: Final = ("start_signal", "start_signal_args")
-
-
-class _Start(NamedTuple):
-    """What is to be started, however it was given."""
-
-    workflow_type: str
-    args: tuple[object, ...]
-    kwargs: dict[str, object]
-    parameters: Parameters | None
-    result_type: Any
 
 
 class Client(StandaloneActivities):
@@ -255,18 +244,18 @@ class Client(StandaloneActivities):
         Example:
             ``handle = await client.start_workflow(hello, "Ada", id="hello-1", task_queue="default")``
         """
-        start = _start_of(workflow, args, result_type)
+        start = start_of(workflow, args, result_type)
         given = checked(options, StartOptions, "start_workflow")
         workflow_id = given.pop("id", None) or str(uuid4())
         if (outbound := self._service.outbound) is not None:
-            return await outbound.start_workflow(_start_input(start, workflow_id, given))
+            return await outbound.start_workflow(start_input(start, workflow_id, given))
         return await self._start_now(start, workflow_id, given)
 
     async def _start_intercepted(self, input: StartWorkflowInput) -> WorkflowHandle[Any]:
-        start = _Start(input.workflow, tuple(input.args), dict(input.kwargs), input.arg_types, input.ret_type)
+        start = Start(input.workflow, tuple(input.args), dict(input.kwargs), input.arg_types, input.ret_type)
         return await self._start_now(start, input.id, start_options(input))
 
-    async def _start_now(self, start: _Start, workflow_id: str, given: dict[str, Any]) -> WorkflowHandle[Any]:
+    async def _start_now(self, start: Start, workflow_id: str, given: dict[str, Any]) -> WorkflowHandle[Any]:
         taker = self._eager_taker(start, given)
         task: WorkflowTask | None = None
         try:
@@ -367,6 +356,25 @@ class Client(StandaloneActivities):
         if (outbound := self._service.outbound) is not None:
             return await outbound.count_workflows(CountWorkflowsInput(query))
         return await self._service.count_workflows(query)
+
+    async def resume_waitpoint(self, token: str, value: object = None) -> None:
+        """Completes a waitpoint of a workflow with a value, once; returns when that is durable.
+
+        Args:
+            token: the waitpoint's `.token`.
+            value: what the workflow gets, as JSON: no payload codec is used. Default None.
+
+        The same value again does nothing more. Raises `RPCError`: `WAITPOINT_USED` when another value came first,
+        `WAITPOINT_EXPIRED`, `WAITPOINT_TOKEN_INVALID`, `WORKFLOW_CLOSED` when the run that waited has ended. Raises
+        `ConversionError` for a value that cannot be written.
+
+        Example:
+            ``await client.resume_waitpoint(token, Approval(ok=True))``
+        """
+        written, encoding = DataConverter().encode_value(value)
+        if encoding:  # text that only this SDK would wrap: the service does it for all
+            written = Raw(encoder.encode(value))
+        await self._service.resume(token, written)
 
     @overload
     async def start_update_with_start_workflow(
@@ -475,7 +483,7 @@ class Client(StandaloneActivities):
     ) -> WorkflowUpdateHandle[Any]:
         operation.begin()
         try:
-            start = _start_of(operation.workflow, operation.args, operation.result_type)
+            start = start_of(operation.workflow, operation.args, operation.result_type)
             options = dict(operation.options)
             workflow_id = options.pop("id", None) or str(uuid4())
             update = update_request(self._service, call, id, stage)
@@ -523,7 +531,7 @@ class Client(StandaloneActivities):
     def _handle(self, id: str, run_id: str | None, result_type: Any) -> WorkflowHandle[Any]:
         return WorkflowHandle(self._service, id, run_id=run_id, result_type=result_type)
 
-    def _eager_taker(self, start: _Start, given: dict[str, Any]) -> tuple[EagerWorker, EagerStart] | None:
+    def _eager_taker(self, start: Start, given: dict[str, Any]) -> tuple[EagerWorker, EagerStart] | None:
         """Who takes the first task in this process, if that is wanted and anybody can; it goes with the request."""
         if not given.pop("request_eager_start", False):
             return None
@@ -533,14 +541,17 @@ class Client(StandaloneActivities):
             given["eager"] = taker[1]
         return taker
 
-    def _request(self, start: _Start, options: dict[str, Any]) -> StartWorkflowRequest:
+    def _request(self, start: Start, options: dict[str, Any]) -> StartWorkflowRequest:
         options.pop("request_eager_start", None)  # whoever can do it has taken it out
-        for name in _NOT_HERE:
-            if options.pop(name, None):
-                raise NotSupportedError(f"start_workflow({name}=…) is not in this version")
         positional, kwargs, encoding = self._service.converter.encode_args(start.args, start.kwargs, start.parameters)
-        fields = {_REQUEST_FIELDS.get(name, name): value for name, value in options.items() if value is not None}
+        fields = {REQUEST_FIELDS.get(name, name): value for name, value in options.items() if value is not None}
+        for name, plain in (("memo", plain_memo), ("search_attributes", plain_attributes)):
+            if name in fields:
+                fields[name] = plain(fields[name])
         fields.setdefault("request_id", str(uuid4()))
+        fields["start_signal"] = self._start_signal(
+            fields.pop("start_signal", None), fields.pop("start_signal_args", ())
+        )
         return StartWorkflowRequest(
             workflow_type=start.workflow_type,
             input=positional,
@@ -550,29 +561,11 @@ class Client(StandaloneActivities):
             **fields,
         )
 
-
-def _start_input(start: _Start, workflow_id: str, options: dict[str, Any]) -> StartWorkflowInput:
-    given = StartWorkflowInput(start.workflow_type, start.args, workflow_id, start.kwargs, **options)
-    given.arg_types, given.ret_type = start.parameters, start.result_type
-    return given
-
-
-def _start_of(given: object, args: tuple[object, ...], result_type: Any) -> _Start:
-    """What `start_workflow` was given. Raises `TypeError` for what is no workflow."""
-    if isinstance(given, str):
-        return _Start(given, args, {}, None, result_type)
-    kwargs: dict[str, object] = {}
-    target = given
-    if isinstance(given, Call):
-        if args:
-            given.close()
-            raise TypeError("a call has its arguments already: give the workflow, or the call alone")
-        target, args, kwargs = cast(Call[object], given).take()
-    if not isinstance(target, Workflow):
-        raise TypeError(
-            f"{target!r} is not a workflow: decorate an async def with @workflow.defn, or give a type's name"
-        )
-    known = cast(Workflow[..., object], target)
-    refuse_dynamic(known.definition, "start_workflow(name, …)")
-    signature = known.definition.resolve()
-    return _Start(known.name, args, kwargs, signature.parameters, signature.result)
+    def _start_signal(self, given: SignalCall | str | None, args: Sequence[object]) -> StartSignal | None:
+        if given is None:
+            if args:
+                raise TypeError("start_signal_args are the arguments of a start_signal: give its name too")
+            return None
+        call = outgoing(given, tuple(args), {}, SignalCall)
+        positional, kwargs, encoding = self._service.converter.encode_args(call.args, call.kwargs, call.parameters)
+        return StartSignal(name=call.name, input=positional, kwargs=kwargs, encoding=encoding)

@@ -33,22 +33,24 @@ from perdure._messages import (
     UpdateCall,
     seconds_of,
 )
+from perdure._notes import (
+    get_current_details,
+    set_current_details,
+    upsert_memo,
+    upsert_search_attributes,
+)
 from perdure._options import ActivityOptions, ChildOptions, ChildWorkflowCancellationType, ContinueAsNewOptions
 from perdure._runtime import current
+from perdure._saga import Saga, saga
 from perdure._signature import caller, check_type, remember_scope, scope_around
 from perdure._update_handle import WorkflowUpdateHandle
+from perdure._waitpoint import Waitpoint, waitpoint
 from perdure._workflow_calls import (
-    Saga,
     continue_as_new,
     execute_activity,
     execute_local_activity,
     metric_meter,
-    saga,
-    set_current_details,
     start_activity,
-    upsert_memo,
-    upsert_search_attributes,
-    waitpoint,
 )
 from perdure._workflow_info import Info, ParentInfo, UpdateInfo
 from perdure.converter import PayloadConverter
@@ -79,6 +81,7 @@ __all__ = [
     "UpdateCall",
     "UpdateHandler",
     "UpdateInfo",
+    "Waitpoint",
     "Workflow",
     "WorkflowHandle",
     "WorkflowUpdateHandle",
@@ -92,6 +95,7 @@ __all__ = [
     "execute_child_workflow",
     "execute_local_activity",
     "external",
+    "get_current_details",
     "get_last_completion_result",
     "get_last_failure",
     "has_last_completion_result",

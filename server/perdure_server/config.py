@@ -28,6 +28,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     id_length_max: int = 255
     summary_bytes_max: int = 400
     details_bytes_max: int = 20 * 1024
+    memo_bytes_max: int = 2 * 1024 * 1024
+    search_attributes_max: int = 100
+    search_attribute_bytes_max: int = 2 * 1024
+    search_attributes_bytes_max: int = 40 * 1024
     carried_request_ids_max: int = 10_000
     carried_request_ids_for: timedelta = timedelta(minutes=10)
     long_poll_max: timedelta = timedelta(seconds=60)
@@ -71,6 +75,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     port: int = 7233
     database_url: str = ""
     api_key: str = ""
+    public_url: str = ""
     shards: int = 512
     group_id: int = 1
     heartbeat_every: timedelta = timedelta(seconds=1)

@@ -36,6 +36,8 @@ RECORDED: dict[type[cmd.Command], tuple[type[ev.Event], tuple[str, ...]]] = {
     cmd.ScheduleActivityTask: (ev.ActivityTaskScheduled, ("activity_id", "activity_type", "input", "kwargs")),
     cmd.RequestCancelActivityTask: (ev.ActivityTaskCancelRequested, ("scheduled_event_id",)),
     cmd.StartTimer: (ev.TimerStarted, ("timer_id", "start_to_fire_timeout", "summary")),
+    cmd.UpsertWorkflowSearchAttributes: (ev.UpsertWorkflowSearchAttributes, ("search_attributes",)),
+    cmd.ModifyWorkflowProperties: (ev.WorkflowPropertiesModified, ("upserted_memo",)),
     cmd.CompleteWorkflowExecution: (ev.WorkflowExecutionCompleted, ("result", "encoding")),
     cmd.FailWorkflowExecution: (ev.WorkflowExecutionFailed, ("failure",)),
     cmd.CancelWorkflowExecution: (ev.WorkflowExecutionCanceled, ()),

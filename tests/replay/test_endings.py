@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import activity, workflow
-from perdure.exceptions import ApplicationError, NotSupportedError
+from perdure.exceptions import ApplicationError
 from perdure_proto import commands as cmd
 from perdure_proto.failures import ApplicationFailure
 from perdure_worker.runtime import WorkflowInstance
@@ -290,17 +290,6 @@ def test_info_says_what_runs() -> None:
     service.turn()
     assert ["w-1", "describes", 1, 3] == service.result()
     service.check()
-
-
-def test_what_is_not_here_yet_says_so() -> None:
-    """One clear error names it."""
-
-    @workflow.defn
-    async def parent() -> None:
-        with pytest.raises(NotSupportedError, match=r"workflow.saga\(\)"):
-            workflow.saga()
-
-    assert ["CompleteWorkflowExecution"] == names(Service(parent).turn())
 
 
 def test_closing_an_instance_issues_nothing() -> None:

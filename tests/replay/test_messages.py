@@ -120,6 +120,21 @@ async def cancelled_receive() -> list[int]:
 
 
 @workflow.defn
+async def cancelled_receivers() -> list[int]:
+    """Several receives are cancelled in the very turn in which their values came."""
+    channel = workflow.signal_channel("items", int)
+    tasks = [asyncio.create_task(channel.receive()) for _ in range(3)]
+
+    @workflow.signal
+    def stop() -> None:
+        for task in tasks:
+            task.cancel()
+
+    await asyncio.wait(tasks)
+    return [channel.receive_nowait() for _ in range(4)]
+
+
+@workflow.defn
 async def generation(number: int) -> None:
     channel = workflow.signal_channel("items", int)
     await channel.receive()
@@ -231,6 +246,18 @@ def test_a_cancelled_receive_gives_its_value_back() -> None:
     service.signal("items", 2)
     service.turn()
     assert [1, 2] == service.result()
+    service.check()
+
+
+def test_what_several_receives_give_back_keeps_its_order() -> None:
+    """The mailbox is as if nobody had asked."""
+    service = Service(cancelled_receivers)
+    service.turn()
+    service.signal("stop")
+    for item in (1, 2, 3, 4):
+        service.signal("items", item)
+    service.turn()
+    assert [1, 2, 3, 4] == service.result()
     service.check()
 
 

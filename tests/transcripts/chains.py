@@ -99,7 +99,7 @@ def start_delay_terminated() -> Script:
 
 @scenario
 def bad_options_of_other_runs() -> Script:
-    script = Script(Limits(payload_bytes_max=50))
+    script = Script(Limits(memo_bytes_max=50))
     for bad in (
         c.ContinueAsNewWorkflowExecution(memo={"a": "b" * 100}),
         c.ContinueAsNewWorkflowExecution(workflow_run_timeout=timedelta(0)),

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from msgspec import Raw
-
 from perdure_proto import commands as c
 from perdure_proto import events as ev
 from perdure_proto.failures import ApplicationFailure, Failure
@@ -381,13 +379,57 @@ def history_limit() -> Script:
 
 
 @scenario
-def child_closes_while_a_task_is_only_speculative() -> Script:
-    """The two events that its news brings make one task."""
-    script = Script()
-    script.turn(c.StartChildWorkflowExecution(workflow_id="child", workflow_type="C"))
-    script.ask(update("u"))
-    closed = ev.WorkflowExecutionTerminated(event_id=3, event_time=script.run.now)
-    script.ask(req.RecordChildClosed(initiated_event_id=5, run_id="c1", first_run_id="c1", closed=closed))
+def signal_with_start() -> Script:
+    first = ev.WorkflowExecutionSignaled(event_id=0, event_time=EPOCH, signal_name="go", request_id="r1")
+    script = Script(signals=[first], request_id="r1")
+    script.note("a repeat, whose start finds the run there")
+    script.ask(signal("go", "r1"))
+    script.turn()
+    script.note("another one")
+    script.ask(signal("go", "r2"))
+    return script
+
+
+def attributes(**upserted: Any) -> c.UpsertWorkflowSearchAttributes:
+    return c.UpsertWorkflowSearchAttributes(search_attributes=upserted)
+
+
+@scenario
+def upserts() -> Script:
+    script = Script(Limits(search_attributes_max=2), memo={"note": 1}, search_attributes={"city": "Graz"})
+    memo = c.ModifyWorkflowProperties(upserted_memo={"note": None, "by": {"name": "Ada"}})
+    script.turn(attributes(city=None, tags=["new"]), memo, attributes(paid=True), pay())
+    script.note("two are there, and these are others")
+    script.ask(signal("go"))
+    script.turn(attributes(more=1))
+    script.after(1).ask(req.RetryWorkflowTask())
+    script.note("one goes in the same answer")
+    script.turn(attributes(tags=None), attributes(more=1))
+    script.ask(signal("go"))
+    script.note("what is there goes on with the chain, unless the command says otherwise")
+    onward = c.ContinueAsNewWorkflowExecution(search_attributes={"fresh": 1})
+    last = c.ModifyWorkflowProperties(upserted_memo={"last": True})
+    script.turn(last, attributes(more=None), onward, new_run_id=NEXT_RUN_ID)
+    return script
+
+
+@scenario
+def upserts_and_a_retry() -> Script:
+    script = Script(retry_policy=RetryPolicy(), memo={"note": 1})
+    script.turn(attributes(paid=True), c.FailWorkflowExecution(failure=FAILURE), new_run_id=NEXT_RUN_ID)
+    return script
+
+
+@scenario
+def current_details() -> Script:
+    script = Script(static_summary="An order", static_details="# For Ada")
+    script.turn(pay(summary="the deposit"), current_details="waits for *the deposit*")
+    script.ask(signal("go"))
+    script.note("nothing new to say")
+    script.turn()
+    script.ask(signal("go"))
+    script.note("nothing any more")
+    script.turn(DONE, current_details="")
     return script
 
 
@@ -404,17 +446,40 @@ BAD: dict[str, c.AnyCommand] = {
     "no time for a child": c.StartChildWorkflowExecution(
         workflow_id="c", workflow_type="C", workflow_run_timeout=timedelta(0)
     ),
+    "child's attributes": c.StartChildWorkflowExecution(
+        workflow_id="c", workflow_type="C", search_attributes={"a": {"b": 1}}
+    ),
+    "child's summary too long": c.StartChildWorkflowExecution(
+        workflow_id="c", workflow_type="C", summary="a summary that is too long"
+    ),
     "external signal": c.SignalExternalWorkflowExecution(workflow_id="c", signal_name=""),
+    "a waitpoint's signal": c.SignalExternalWorkflowExecution(workflow_id="c", signal_name="__waitpoint/1/x"),
     "external cancel": c.RequestCancelExternalWorkflowExecution(workflow_id=""),
-    "attributes": c.UpsertWorkflowSearchAttributes(search_attributes={"a": 1}),
-    "memo": c.ModifyWorkflowProperties(upserted_memo={"a": 1}),
+    "summary too long": pay("2", summary="a summary that is too long"),
+    "timer's summary too long": c.StartTimer(timer_id="u", start_to_fire_timeout=SECOND, summary="äöü" * 4),
+    "attribute of another type": c.UpsertWorkflowSearchAttributes(search_attributes={"a": {"b": 1}}),
+    "attribute too long": c.UpsertWorkflowSearchAttributes(search_attributes={"a": "x" * 200}),
+    "attribute's name too long": c.UpsertWorkflowSearchAttributes(search_attributes={"x" * 256: 1}),
+    "too many attributes": c.UpsertWorkflowSearchAttributes(search_attributes=dict.fromkeys("abcd", 1)),
+    "attributes too long": c.UpsertWorkflowSearchAttributes(search_attributes=dict.fromkeys("abc", "x" * 90)),
+    "memo too long": c.ModifyWorkflowProperties(upserted_memo={"a": "x" * 500}),
+    "next run's memo too long": c.ContinueAsNewWorkflowExecution(memo={"a": "x" * 500}),
+    "next run's attributes": c.ContinueAsNewWorkflowExecution(search_attributes={"a": None, "": 1}),
 }
 
 
 @scenario
 def bad_commands() -> Script:
     """An answer with one bad command is refused whole: the good timer before it is not started either."""
-    script = Script()
+    limits = Limits(
+        search_attributes_max=3,
+        search_attribute_bytes_max=100,
+        search_attributes_bytes_max=250,
+        memo_bytes_max=400,
+        summary_bytes_max=20,
+        details_bytes_max=20,
+    )
+    script = Script(limits)
     script.turn(pay(), c.StartTimer(timer_id="t", start_to_fire_timeout=SECOND))
     script.ask(signal("go"))
     good = c.StartTimer(timer_id="good", start_to_fire_timeout=SECOND)
@@ -422,6 +487,9 @@ def bad_commands() -> Script:
         script.note(name)
         script.after(600).ask(req.RetryWorkflowTask())
         script.turn(good, command)
+    script.note("details too long")
+    script.after(600).ask(req.RetryWorkflowTask())
+    script.turn(current_details="# Details that are too long")
     for twice in (
         c.RequestCancelActivityTask(scheduled_event_id=5),
         c.RejectUpdate(update_id="u", failure=FAILURE),
@@ -430,160 +498,4 @@ def bad_commands() -> Script:
         script.note("twice")
         script.after(600).ask(req.RetryWorkflowTask())
         script.turn(twice, twice)
-    return script
-
-
-def child(workflow_id: str, **options: Any) -> c.StartChildWorkflowExecution:
-    return c.StartChildWorkflowExecution(workflow_id=workflow_id, workflow_type="Ship", **options)
-
-
-def child_closed(initiated_event_id: int, closed: ev.AnyEvent, first_run_id: str = "child-run") -> req.Request:
-    return req.RecordChildClosed(
-        initiated_event_id=initiated_event_id, run_id="child-run", first_run_id=first_run_id, closed=closed
-    )
-
-
-def closings() -> list[ev.AnyEvent]:
-    """One of each kind of closing event of a child, but for continue-as-new."""
-    at: dict[str, Any] = {"event_id": 9, "event_time": EPOCH}
-    return [
-        ev.WorkflowExecutionCompleted(**at, result=Raw(b'"done"'), workflow_task_completed_event_id=8),
-        ev.WorkflowExecutionFailed(**at, failure=FAILURE, workflow_task_completed_event_id=8),
-        ev.WorkflowExecutionCanceled(**at, workflow_task_completed_event_id=8),
-        ev.WorkflowExecutionTimedOut(**at),
-        ev.WorkflowExecutionTerminated(**at),
-    ]
-
-
-@scenario
-def child_that_started_and_closed_beside_an_update() -> Script:
-    """The task that an update made speculative gets its event once, though two pieces of news come together."""
-    script = Script()
-    script.turn(child("c"))
-    script.ask(update("u"))
-    script.ask(child_closed(5, closings()[0]))
-    return script
-
-
-@scenario
-def children() -> Script:
-    script = Script()
-    script.turn(*(child(f"c{number}") for number in range(5)))
-    for event_id, closed in enumerate(closings(), 5):
-        script.ask(req.RecordChildStarted(initiated_event_id=event_id, run_id="child-run"))
-        script.ask(child_closed(event_id, closed))
-    script.note("what comes twice changes nothing")
-    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
-    script.ask(child_closed(5, closings()[0]))
-    return script
-
-
-@scenario
-def child_not_started() -> Script:
-    script = Script()
-    script.turn(child("c1"))
-    script.ask(req.RecordChildStartFailed(initiated_event_id=5, cause="WORKFLOW_ALREADY_EXISTS"))
-    script.ask(req.RecordChildStartFailed(initiated_event_id=5, cause="WORKFLOW_ALREADY_EXISTS"))
-    return script
-
-
-@scenario
-def child_closes_before_its_start_is_known() -> Script:
-    script = Script()
-    script.turn(child("c1"), child("c2"))
-    script.ask(child_closed(5, closings()[0]))
-    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
-    script.note("the same while a task is started: the closing goes last")
-    script.take()
-    script.ask(child_closed(6, closings()[1]))
-    script.ask(child_closed(6, closings()[1]))
-    script.ask(signal("later"))
-    script.answer()
-    return script
-
-
-@scenario
-def another_child_of_that_id() -> Script:
-    script = Script()
-    script.turn(child("c1"))
-    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
-    script.ask(child_closed(5, closings()[0], first_run_id="another-run"))
-    return script
-
-
-@scenario
-def messages_to_others() -> Script:
-    script = Script(Limits(pending_messages_max=4))
-    send = c.SignalExternalWorkflowExecution(workflow_id="other", signal_name="go")
-    stop = c.RequestCancelExternalWorkflowExecution(workflow_id="other")
-    script.turn(send, send, stop, stop)
-    script.ask(req.RecordMessageAnswered(initiated_event_id=5, run_id="other-run"))
-    script.ask(req.RecordMessageAnswered(initiated_event_id=6, cause="EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"))
-    script.take()
-    script.ask(req.RecordMessageAnswered(initiated_event_id=7, run_id="other-run"))
-    script.ask(req.RecordMessageAnswered(initiated_event_id=7, run_id="other-run"))
-    script.ask(req.RecordMessageAnswered(initiated_event_id=8, cause="EXTERNAL_WORKFLOW_EXECUTION_NOT_FOUND"))
-    script.answer(send)
-    script.note("one more than may be pending")
-    script.turn(send, send, send, send)
-    return script
-
-
-@scenario
-def closes_with_children() -> Script:
-    script = Script()
-    script.turn(child("c1"), child("c2", parent_close_policy="abandon"))
-    script.ask(req.RecordChildStarted(initiated_event_id=5, run_id="child-run"))
-    script.turn(c.SignalExternalWorkflowExecution(workflow_id="other", signal_name="bye"), DONE)
-    script.note("it is closed: answers are acknowledgements")
-    script.ask(req.RecordChildStarted(initiated_event_id=6, run_id="child-run"))
-    script.ask(req.RecordMessageAnswered(initiated_event_id=11))
-    return script
-
-
-def alone(**options: Any) -> Script:
-    """A run of an activity without a workflow."""
-    activity = ev.ActivityTaskScheduled(
-        event_id=0,
-        event_time=EPOCH,
-        activity_id="a",
-        activity_type="Pay",
-        workflow_task_completed_event_id=0,
-        **options,
-    )
-    return Script(standalone_activity_id="a", activity=activity)
-
-
-@scenario
-def standalone_activity() -> Script:
-    script = alone(retry_policy=RetryPolicy(maximum_attempts=2))
-    script.begin(2)
-    script.ask(req.FailActivity(**script.attempt(2), failure=FAILURE))
-    script.after(1).ask(req.RetryActivity(scheduled_event_id=2, attempt=2))
-    script.begin(2)
-    script.ask(req.CompleteActivity(**script.attempt(2)))
-    return script
-
-
-@scenario
-def standalone_activity_cancelled() -> Script:
-    script = alone()
-    script.begin(2)
-    script.ask(req.CancelExecution(reason="no"))
-    script.ask(req.AcknowledgeCancel(**script.attempt(2)))
-    return script
-
-
-@scenario
-def standalone_activity_cancelled_before_it_ran() -> Script:
-    script = alone()
-    script.ask(req.CancelExecution(reason="no"))
-    return script
-
-
-@scenario
-def standalone_activity_late() -> Script:
-    script = alone(start_to_close_timeout=SECOND, retry_policy=RetryPolicy(maximum_attempts=1))
-    script.begin(2)
-    script.after(1).ask(req.TimeOutActivity(scheduled_event_id=2, attempt=1, timeout_type="START_TO_CLOSE"))
     return script

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,11 +29,15 @@ class Script:
     """One scenario. Each step is written down; the laws are checked after each."""
 
     def __init__(
-        self, limits: Limits | None = None, activity: ev.ActivityTaskScheduled | None = None, **start: Any
+        self,
+        limits: Limits | None = None,
+        activity: ev.ActivityTaskScheduled | None = None,
+        signals: Sequence[ev.WorkflowExecutionSignaled] = (),
+        **start: Any,
     ) -> None:
         self.lines: list[str] = []
         started = started_event(**start)
-        self.run = Run(opening(started, activity) if activity else first_events(started), limits=limits)
+        self.run = Run(opening(started, activity) if activity else first_events(started, signals), limits=limits)
         self.token: dict[str, Any] = {}
         self.sealed: set[int] = set()
         for event in self.run.events:

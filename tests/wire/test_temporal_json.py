@@ -477,3 +477,16 @@ def test_url_safe_base64_is_read() -> None:
 
     assert "ÿþ?" == json.loads(bytes(event.result))
     assert b64decode(attributes(event)["result"]["payloads"][0]["data"]) == bytes(event.result)
+
+
+@pytest.mark.parametrize("details", [None, "", "packs **book**"])
+def test_current_details_keep_what_is_unsaid_apart(details: str | None) -> None:
+    """That a workflow took its word back is not that it said nothing."""
+    event = ev.WorkflowTaskCompleted(
+        event_id=1,
+        event_time=datetime(2026, 1, 1, tzinfo=UTC),
+        scheduled_event_id=2,
+        started_event_id=3,
+        current_details=details,
+    )
+    assert [event] == list(history_from_json(history_to_json([event])))

@@ -39,6 +39,7 @@ from perdure_worker.session import Session
 from perdure_worker.slots import Slots
 from perdure_worker.telemetry import LEAVE_FAILED, WORKER_STOPPING, log
 from perdure_worker.transaction import Database
+from perdure_worker.waitpoints import fetch_settings
 from perdure_worker.watchdog import Watchdog
 from perdure_worker.workflow_interception import workflow_interceptors
 from perdure_worker.workflow_tasks import WorkflowParts, WorkflowTasks
@@ -60,6 +61,8 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     namespace_path: str
     queue_path: str
     meter: MetricMeter = MetricMeter()
+    address: str = ""
+    """Where the service is."""
 
 
 class Assembly:
@@ -91,6 +94,9 @@ class Assembly:
     async def run(self) -> None:
         """Takes tasks until it is cancelled; raises what the service refused for good."""
         self._watchdog.start()
+        around = self._around
+        waitpoints = await fetch_settings(self._exchange, around.namespace_path, around.address)
+        self._workflow_tasks.begin_with(waitpoints)
         await self._poller.run()
 
     async def stop(self) -> None:

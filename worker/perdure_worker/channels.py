@@ -35,6 +35,9 @@ class Reception(asyncio.Future[Any]):
 class Mailbox:
     """The channel of one signal name. `require` refuses in a query."""
 
+    tells_what_does_not_fit = False
+    """Whether a value of another type is put in as the error that it is, instead of being dropped."""
+
     def __init__(
         self, name: str, value_type: object, loop: asyncio.AbstractEventLoop, require: Callable[[str], None]
     ) -> None:
@@ -71,10 +74,11 @@ class Mailbox:
         self._handed.pop(reception, None)
 
     def give_back(self, reception: Reception) -> None:
-        """Who awaited the value was cancelled before having it."""
+        """Who awaited the value was cancelled before having it: it goes where it was, before all that came later."""
         value = self._handed.pop(reception, None)
         if value is not None:
-            self._values.appendleft(value)
+            earlier = sum(event_id < value[0] for event_id, _ in self._values)
+            self._values.insert(earlier, value)
             self._hand_out()
 
     def untaken(self) -> list[int]:

@@ -76,8 +76,8 @@ class EagerTurns(Struct, frozen=True):
         if not self._can_leave(run, task, outcome):
             return None
         run.ahead, run.awaits = run.instance.previous_started_event_id, sole_activity(outcome.commands)
-        commands = Raw(encoder.encode(outcome.commands))
-        return msgspec.structs.replace(completion, turn=msgspec.structs.replace(turn, commands=commands))
+        asked = {"commands": Raw(encoder.encode(outcome.commands)), "current_details": outcome.current_details}
+        return msgspec.structs.replace(completion, turn=msgspec.structs.replace(turn, **asked))
 
     def answered(self, run_id: str, turn: EagerTurn, result: CompletionResult) -> None:
         """The turn was taken, and the run stands where the log does; or it must go."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -39,6 +39,15 @@ class Transport(Protocol):
     async def send(self, method: str, path: str, data: bytes | None, timeout: float) -> bytes: ...
 
 
+class Attempts(NamedTuple):
+    """What is sent again and again."""
+
+    method: str
+    path: str
+    body: bytes | None
+    sequence: int = 0
+
+
 class Exchange:
     """Sends requests of one task queue until they are answered."""
 
@@ -56,25 +65,31 @@ class Exchange:
         patience: float,
     ) -> Answer:
         """The answer; each attempt may take `patience` seconds. Raises `RPCError` on what repeating does not mend."""
-        body = encoder.encode(request)
-        attempt = 0
+        call = Attempts("POST", path, encoder.encode(request), getattr(request, "sequence", 0))
+        return await self._until_answered(call, decoder, patience)
+
+    async def read(self, path: str, decoder: msgspec.json.Decoder[Answer], *, patience: float) -> Answer:
+        """The answer to a GET, as `ask`."""
+        return await self._until_answered(Attempts("GET", path, None), decoder, patience)
+
+    async def _until_answered(self, call: Attempts, decoder: msgspec.json.Decoder[Answer], patience: float) -> Answer:
+        attempt, path = 0, call.path
         while True:
             attempt += 1
             try:
-                answer = decoder.decode(await self._transport.send("POST", path, body, patience))
+                answer = decoder.decode(await self._transport.send(call.method, path, call.body, patience))
             except (RPCError, msgspec.DecodeError) as error:
                 if isinstance(error, RPCError) and not passes(error):
                     raise
-                await self._before_repeat(path, request, attempt, error)
+                await self._before_repeat(call, attempt, error)
             else:
                 if attempt > REPEATS_BEFORE_WARNING:
                     log.info(SERVICE_REACHED_AGAIN, path=path, attempts=attempt)
                 return answer
 
-    async def _before_repeat(self, path: str, request: object, attempt: int, error: Exception) -> None:
+    async def _before_repeat(self, call: Attempts, attempt: int, error: Exception) -> None:
         if attempt == REPEATS_BEFORE_WARNING:  # once for each outage: short ones are not news, long ones not news twice
-            sequence = getattr(request, "sequence", 0)
-            log.warning(REQUEST_REPEATED, path=path, sequence=sequence, attempt=attempt, error=repr(error))
+            log.warning(REQUEST_REPEATED, path=call.path, sequence=call.sequence, attempt=attempt, error=repr(error))
         longest = min(PAUSE_FIRST * PAUSE_GROWTH ** min(attempt - 1, 10), PAUSE_MAX)
         await self._pause(longest * self._random.uniform(0.5, 1.0))
 

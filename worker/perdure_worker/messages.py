@@ -17,8 +17,10 @@ from msgspec import Raw
 
 from perdure._runtime import Handler
 from perdure._worker_interceptor import HandleSignalInput
-from perdure.exceptions import ContinueAsNewError, ConversionError
+from perdure.exceptions import ApplicationError, ContinueAsNewError, ConversionError
+from perdure_proto.errors import Code
 from perdure_proto.events import WorkflowExecutionSignaled
+from perdure_proto.waitpoints import SIGNAL_PREFIX
 from perdure_worker.channels import Mailbox
 from perdure_worker.workflow_log import log
 
@@ -116,7 +118,7 @@ class Signals:
         handler = self._handlers.find(SIGNAL, signal.signal_name)
         if mailbox is not None:
             self._put(mailbox, signal)
-        elif handler is not None:
+        elif handler is not None and not signal.signal_name.startswith(SIGNAL_PREFIX):
             self._hand_to(handler, signal)
         else:
             self._waiting.append(signal)
@@ -136,9 +138,17 @@ class Signals:
         self._run.require_commands(f"signal channel {name!r}")
         if self._handlers.has(SIGNAL, name):
             raise TypeError(f"signal {name!r} has a handler: it cannot have a channel too")
+        return self._open(Mailbox(name, value_type, self._run.loop, self._run.require_commands))
+
+    def waitpoint(self, name: str, value_type: object) -> Mailbox:
+        """The mailbox of a waitpoint. A value that does not fit is not dropped: there will be no other."""
         mailbox = Mailbox(name, value_type, self._run.loop, self._run.require_commands)
-        self._channels[name] = mailbox
-        for signal in self._take_waiting(name):
+        mailbox.tells_what_does_not_fit = True
+        return self._open(mailbox)
+
+    def _open(self, mailbox: Mailbox) -> Mailbox:
+        self._channels[mailbox.name] = mailbox
+        for signal in self._take_waiting(mailbox.name):
             self._put(mailbox, signal)
         return mailbox
 
@@ -149,17 +159,21 @@ class Signals:
         return tuple(sorted([*untaken, *waiting, *self._on_the_way]))
 
     def _take_waiting(self, name: str | None) -> list[WorkflowExecutionSignaled]:
-        """The signals that wait for this name; for any, when it is None."""
-        taken = [one for one in self._waiting if name is None or one.signal_name == name]
+        """The signals that wait for this name; for any but those of waitpoints, when it is None."""
+        taken = [one for one in self._waiting if _is_for(one, name)]
         if taken:
-            self._waiting = [one for one in self._waiting if name is not None and one.signal_name != name]
+            self._waiting = [one for one in self._waiting if not _is_for(one, name)]
         return taken
 
     def _put(self, mailbox: Mailbox, signal: WorkflowExecutionSignaled) -> None:
         try:
             value = self._channel_value(mailbox, signal)
         except ConversionError as error:
-            self._drop(signal, error)
+            if mailbox.tells_what_does_not_fit:
+                misfit = ApplicationError(str(error), type=Code.INVALID_ARGUMENT, non_retryable=True)
+                mailbox.put(signal.event_id, misfit)
+            else:
+                self._drop(signal, error)
         else:
             mailbox.put(signal.event_id, value)
 
@@ -202,3 +216,9 @@ class Signals:
             self._ending.close_with(error)
         finally:
             self._handlers.end(number)
+
+
+def _is_for(signal: WorkflowExecutionSignaled, name: str | None) -> bool:
+    if name is None:
+        return not signal.signal_name.startswith(SIGNAL_PREFIX)
+    return signal.signal_name == name

@@ -19,6 +19,7 @@ from perdure_proto.events import WorkflowTaskFailedCause
 from perdure_proto.failures import Failure, RetryState
 from perdure_proto.options import RetryPolicy
 from perdure_proto.payload import NULL
+from perdure_proto.service import WaitpointSettings
 
 
 class LocalActivity(Struct, frozen=True, kw_only=True):
@@ -74,6 +75,8 @@ class Outcome(Struct, kw_only=True):
     """Local activities that have not ended yet."""
     closed: bool = False
     """Whether the commands close the run."""
+    current_details: str | None = None
+    """What the workflow says of itself, where that changed in this task."""
     failure: Failure | None = None
     cause: WorkflowTaskFailedCause = "WORKFLOW_WORKER_UNHANDLED_FAILURE"
     error: BaseException | None = None
@@ -97,5 +100,7 @@ class InstanceOptions(Struct, frozen=True, kw_only=True):
     interceptors: tuple[type[WorkflowInboundInterceptor], ...] = ()
     """What runs around workflows, the first one outermost."""
     meter: MetricMeter = MetricMeter()
+    waitpoints: WaitpointSettings | None = None
+    """What tokens are made with; None where no service is there to take them."""
     watchdog: Any = None
     """Armed around each drive; None leaves out the check for blocked loops."""

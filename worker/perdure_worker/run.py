@@ -55,6 +55,11 @@ class Run:
         self.read_only = False
         self.cancel_requested = False
         self.cancel_reason = ""
+        self.memo: dict[str, Any] = {}
+        self.search_attributes: dict[str, Any] = {}
+        self.current_details = ""
+        self.details_told = ""
+        """What the service knows of them: those at the beginning of the task."""
         self.task_failure: BaseException | None = None
         """The exception that fails the task; the first one counts."""
         self._seed = ""
@@ -63,6 +68,7 @@ class Run:
     def begin(self, started: WorkflowExecutionStarted, timers: TimerPort) -> None:
         """The first event is known: what it decides is made."""
         self.started = started
+        self.memo, self.search_attributes = started.memo, started.search_attributes
         self._seed = started.original_execution_run_id
         digest = hashlib.sha256(self._seed.encode()).digest()
         self.loop = WorkflowLoop(timers, self.note_unhandled, hash_origin=int.from_bytes(digest[:4]) * HASH_STEP)
@@ -76,6 +82,11 @@ class Run:
     def gone(self) -> bool:
         """Whether it is being taken out of memory."""
         return self.started is not None and self.loop.is_closed()
+
+    @property
+    def news_of_details(self) -> str | None:
+        """The current details, where the service does not know them."""
+        return self.current_details if self.current_details != self.details_told else None
 
     # Time and chance.
 

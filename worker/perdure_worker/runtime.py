@@ -179,6 +179,7 @@ class WorkflowInstance:
             local_cancelled=activities.cancelled(),
             local_pending=0 if execution.closed else activities.local_pending,
             closed=execution.closed,
+            current_details=self._run.news_of_details,
         )
         self._in_turn = outcome.local_pending > 0
         return outcome
@@ -241,6 +242,7 @@ class WorkflowInstance:
     def _go_live(self, turn: Activation, updates: list[Update]) -> None:
         """The activation that runs for the first time."""
         self._in_turn, self._idle = True, None
+        self._run.details_told = self._run.current_details
         if self._unwritten:
             self._run.execution.forget_rejections()
             self._unwritten = False

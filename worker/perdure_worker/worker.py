@@ -201,6 +201,7 @@ class Worker:
             options=self._options,
             who=self._who(),
             namespace_path=namespace_path,
+            address=self._client.service.connection.address,
             queue_path=f"{namespace_path}/task-queues/{quote(self.task_queue, safe='')}",
         )
 

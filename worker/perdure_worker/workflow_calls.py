@@ -21,21 +21,25 @@ from perdure._runtime import (
     ChildWorkflowRequest,
     ContinueAsNewRequest,
     Handler,
+    OpenWaitpoint,
     SignalExternalRequest,
     current,
 )
 from perdure._workflow_info import Info, ParentInfo, UpdateInfo
 from perdure.converter import DataConverter
-from perdure.exceptions import ContinueAsNewError, NotSupportedError
+from perdure.exceptions import ContinueAsNewError
 from perdure.metrics import MetricMeter
+from perdure_proto.attributes import merged
 from perdure_proto.codec import encoder
-from perdure_proto.commands import RecordMarker
+from perdure_proto.commands import ModifyWorkflowProperties, RecordMarker, UpsertWorkflowSearchAttributes
 from perdure_proto.events import WorkflowExecutionStarted
 from perdure_proto.options import Priority
 from perdure_proto.payload import NULL
+from perdure_proto.waitpoints import signal_name
 from perdure_worker.activity_calls import ActivityCalls
 from perdure_worker.child_calls import ChildCalls, StartedChild
 from perdure_worker.conditions import Conditions
+from perdure_worker.endings import is_program_error
 from perdure_worker.external_calls import ExternalCalls
 from perdure_worker.guard.seam import Suspension
 from perdure_worker.messages import SIGNAL, UPDATE, Handlers, Signals
@@ -44,6 +48,7 @@ from perdure_worker.replay.machines.marker import PATCH, PatchDetails
 from perdure_worker.run import Run
 from perdure_worker.timers import Timers
 from perdure_worker.updates import Updates, current_update
+from perdure_worker.waitpoints import make_token
 from perdure_worker.workflow_log import log
 from perdure_worker.workflow_metrics import OnceRecorded
 
@@ -74,6 +79,8 @@ class WorkflowCalls:
         self._parts = parts
         self._run = parts.run
         self._patches: dict[str, bool] = {}
+        self._waitpoints: dict[str, int] = {}
+        """How many of each name were opened."""
 
     # Things to wait for.
 
@@ -121,6 +128,14 @@ class WorkflowCalls:
     def signal_channel(self, name: str, value_type: object) -> Channel:
         return self._parts.signals.channel(name, value_type)
 
+    def waitpoint(self, name: str, value_type: object, expires_at: datetime | None) -> OpenWaitpoint:
+        self._run.require_commands(f"waitpoint {name!r}")
+        number = self._waitpoints[name] = self._waitpoints.get(name, 0) + 1
+        token, url = make_token(self._run, name, number, expires_at)
+        return OpenWaitpoint(
+            token=token, url=url, channel=self._parts.signals.waitpoint(signal_name(name, number), value_type)
+        )
+
     def all_handlers_finished(self) -> bool:
         return self._parts.handlers.all_finished
 
@@ -145,6 +160,25 @@ class WorkflowCalls:
             self._run.execution.patch(RecordMarker(marker_name=PATCH, details=details), patch_id)
         return takes_new
 
+    def upsert_search_attributes(self, upserted: dict[str, Any]) -> None:
+        run = self._run
+        run.require_commands("upsert_search_attributes()")
+        run.search_attributes = merged(run.search_attributes, upserted)
+        run.execution.upsert(UpsertWorkflowSearchAttributes(search_attributes=upserted), "search attributes")
+
+    def upsert_memo(self, upserted: dict[str, Any]) -> None:
+        run = self._run
+        run.require_commands("upsert_memo()")
+        run.memo = merged(run.memo, upserted)
+        run.execution.upsert(ModifyWorkflowProperties(upserted_memo=upserted), "memo")
+
+    def set_current_details(self, details: str) -> None:
+        self._run.require_commands("set_current_details()")
+        self._run.current_details = details
+
+    def current_details(self) -> str:
+        return self._run.current_details
+
     def info(self) -> Info:
         run, started = self._run, self._run.started
         assert started is not None
@@ -165,8 +199,8 @@ class WorkflowCalls:
             continued_run_id=started.continued_execution_run_id or None,
             first_execution_run_id=started.first_execution_run_id,
             parent=_parent_of(started),
-            memo=started.memo,
-            search_attributes=started.search_attributes,
+            memo=run.memo,
+            search_attributes=run.search_attributes,
             priority=started.priority or Priority(),
             headers=started.header,
             history_length=run.history_length,
@@ -215,6 +249,9 @@ class WorkflowCalls:
     def is_replaying(self) -> bool:
         return self._run.replaying
 
+    def fails_task(self, error: BaseException) -> bool:
+        return is_program_error(error, self._run.definition.failure_exception_types)
+
     def is_read_only(self) -> bool:
         return self._run.read_only
 
@@ -242,9 +279,6 @@ class WorkflowCalls:
             self._parts.dropped_call = (
                 f"{name}() was called at {filename}:{line} and never awaited: write await before it"
             )
-
-    def not_here_yet(self, what: str) -> NoReturn:
-        raise NotSupportedError(f"{what} are not in this version of perdure")
 
 
 def _parent_of(started: WorkflowExecutionStarted) -> ParentInfo | None:

@@ -14,9 +14,11 @@ from collections import deque
 from functools import partial
 from typing import Final
 
+import msgspec
 from msgspec import Raw, Struct
 
 from perdure_proto.codec import encoder
+from perdure_proto.service import WaitpointSettings
 from perdure_proto.tasks import (
     AnyCompletion,
     CompletionResult,
@@ -75,6 +77,11 @@ class WorkflowTasks:
         self._due: deque[Turn] = deque()
         self._scheduled = False
         self._fetching: dict[str, asyncio.Task[Turn]] = {}
+
+    def begin_with(self, waitpoints: WaitpointSettings | None) -> None:
+        """What the service told before the first task."""
+        options = msgspec.structs.replace(self._parts.options, waitpoints=waitpoints)
+        self._parts = msgspec.structs.replace(self._parts, options=options)
 
     def begin(self, task: Turn) -> None:
         """Takes a task, to be run in one of the next callbacks."""
@@ -209,6 +216,7 @@ class WorkflowTasks:
             commands=Raw(encoder.encode(outcome.commands)),
             force_new_task=force_new_task,
             cached=not run.gone,
+            current_details=outcome.current_details,
         )
         self._hand_in(completion, partial(self._answered, task.run_id))
 

@@ -49,7 +49,7 @@ class WorkflowTaskStarted(Event, frozen=True, kw_only=True):
 
 
 class WorkflowTaskCompleted(Event, frozen=True, kw_only=True):
-    """A worker answered with commands."""
+    """A worker answered with commands. `current_details` is what the workflow says of itself since, if it changed."""
 
     type_id: ClassVar[int] = 7
     scheduled_event_id: int
@@ -57,6 +57,7 @@ class WorkflowTaskCompleted(Event, frozen=True, kw_only=True):
     identity: str = ""
     build_id: str = ""
     sdk_metadata: dict[str, Any] = {}
+    current_details: str | None = None
 
 
 class WorkflowTaskTimedOut(Event, frozen=True, kw_only=True):

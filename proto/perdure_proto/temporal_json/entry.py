@@ -167,16 +167,19 @@ def search_attributes() -> Entry:
     return mapping("search_attributes", "indexedFields")
 
 
-def summary(field: str, place: str) -> Entry:
-    """A text of `userMetadata`, which is a payload there. One that is no plain text is no summary here."""
+def summary(field: str, place: str, *, unsaid: str | None = "") -> Entry:
+    """A text of `userMetadata`, which is a payload there. One that is no plain text is no summary here.
+
+    `unsaid` is the value that leaves none.
+    """
 
     def write(value: Any) -> object:  # noqa: ANN401 - every Struct of the tables
         shown = getattr(value, field)
-        return p.seal(Raw(encoder.encode(shown)), PLAIN) if shown else None
+        return p.seal(Raw(encoder.encode(shown)), PLAIN) if shown != unsaid else None
 
     def read(leaf: Raw) -> Mapping[str, Any]:
         shown = p.read_text(leaf)
-        return {field: shown} if shown else {}
+        return {} if shown is None or shown == unsaid else {field: shown}
 
     return Entry(fields=(field,), place=("userMetadata", place), write=write, read=read)
 

@@ -119,6 +119,7 @@ WORKFLOW_TASKS = (
     event(
         ev.WorkflowTaskCompleted,
         ACTIVITY_IDS,
+        e.summary("current_details", "details", unsaid=None),
         e.text("identity"),
         e.build_id("binaryChecksum"),
         e.at("sdk_metadata", n.OBJECT),

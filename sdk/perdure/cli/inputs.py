@@ -71,7 +71,8 @@ def read_pairs(texts: Sequence[str], option: str) -> dict[str, Any]:
     return found
 
 
-def _read_inputs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Raw:
+def read_inputs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> Raw:
+    """The callback of an option that is given once for each argument."""
     return read_arguments(texts)
 
 
@@ -84,7 +85,7 @@ def input_options(function: Decorated) -> Decorated:
         "inputs",
         multiple=True,
         metavar="JSON",
-        callback=_read_inputs,
+        callback=read_inputs,
         help="An argument: JSON, @FILE, or @- for standard input. Repeat it for several.",
     )(function)
 

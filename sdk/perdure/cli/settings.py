@@ -190,6 +190,11 @@ _ROWS = (
         roles=_SERVER,
         default="127.0.0.1",
     ),
+    Setting(
+        name="public_url",
+        help="The address by which others reach the service; the URLs of waitpoints begin with it.",
+        roles=_SERVER,
+    ),
     Setting(name="port", help="The port to listen on; 0 takes a free one.", roles=_SERVERS, type=PORT, default=7233),
     Setting(name="name", help="The name of this server; no two may share one.", roles=_SERVER, default="server-1"),
     Setting(

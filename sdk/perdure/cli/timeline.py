@@ -64,6 +64,9 @@ UNINTERESTING: Final = frozenset(
     }
 )
 
+DETAILS_SHOWN_MAX: Final = 80
+"""Characters of Markdown in a line; `describe` shows it whole."""
+
 STYLES: Final = (
     ("Failed", "red"),
     ("TimedOut", "red"),
@@ -146,7 +149,18 @@ def interesting(event: AnyEvent) -> Iterator[str]:
             continue
         value = getattr(event, field.name)
         if value != field.default and value not in ({}, ()):
-            yield f"{field.name}={_plain(value)}"
+            text = _plain(value)
+            yield f"{field.name}={shortened(text) if field.name.endswith('_details') else text}"
+
+
+def shortened(text: str) -> str:
+    """Markdown as a part of one line.
+
+    >>> shortened("# Title")
+    '# Title'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= DETAILS_SHOWN_MAX else f"{line[:DETAILS_SHOWN_MAX]}…"
 
 
 def _origins(event: AnyEvent) -> Iterator[int]:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from perdure.cli.groups import Group
 from perdure.cli.update_with_start import execute_update_with_start, start_update_with_start
 from perdure.cli.workflow_back import reopen, reset
-from perdure.cli.workflow_messages import cancel, query, signal, stack, terminate, update
+from perdure.cli.workflow_messages import cancel, query, resume, signal, stack, terminate, update
 from perdure.cli.workflow_pause import pause, unpause
-from perdure.cli.workflow_start import execute, result, start
+from perdure.cli.workflow_start import execute, result, signal_with_start, start
 from perdure.cli.workflow_views import count, describe, list_workflows, show
 
 workflow: Group = Group(
     name="workflow",
     help="Start workflows, watch them, send them messages, end them.",
-    later=("signal-with-start", "delete", "trace", "why", "diff"),
+    later=("delete", "trace", "why", "diff"),
 )
 for _command in (start, execute, result, list_workflows, count, describe, show, signal, query, update, cancel):
     workflow.add_command(_command)
-for _command in (terminate, pause, unpause, reset, reopen, stack, start_update_with_start, execute_update_with_start):
+for _command in (terminate, pause, unpause, reset, reopen, resume, stack, signal_with_start):
+    workflow.add_command(_command)
+for _command in (start_update_with_start, execute_update_with_start):
     workflow.add_command(_command)

@@ -1,4 +1,4 @@
-"""`perdure workflow signal | query | update | cancel | terminate | stack`: what is said to a running execution."""
+"""`perdure workflow signal | query | update | cancel | terminate | resume | stack`: what is said to an execution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from perdure.cli.exits import CommandError, Exit
 from perdure.cli.failure_text import failure_line
-from perdure.cli.inputs import input_options
+from perdure.cli.inputs import input_options, read_json
 from perdure.cli.output import json_text
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION, SETTINGS, Decorated, option
@@ -127,6 +127,15 @@ async def terminate(session: Session, /, workflow_id: str, run_id: str, reason: 
         run_id=run_id, reason=reason, details=NULL, identity=identity or session.service.identity
     )
     _acknowledge(session, await session.service.terminate(workflow_id, request), f"terminated {workflow_id}")
+
+
+@click.command()
+@click.argument("token", metavar="TOKEN")
+@click.option("--input", "text", metavar="JSON", help="The value: JSON, @FILE or @-; null by default.")
+@asks_service
+async def resume(session: Session, /, token: str, text: str | None) -> None:
+    """Complete a waitpoint, by its token."""
+    _acknowledge(session, await session.service.resume(token, read_json(text, "--input")), "resumed")
 
 
 @click.command()

@@ -7,18 +7,19 @@ import uuid
 from typing import Any, get_args
 
 import click
+import msgspec
 from rich.text import Text
 
 from perdure.cli.chain_options import chain_fields, chain_options
-from perdure.cli.exits import CommandError, Exit
+from perdure.cli.exits import CommandError, Exit, usage_error
 from perdure.cli.failure_text import failure_line
-from perdure.cli.inputs import input_options, mapping_option
+from perdure.cli.inputs import input_options, json_option, mapping_option, read_inputs, read_keywords
 from perdure.cli.output import json_text
 from perdure.cli.progress import Progress
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION, SETTINGS, Decorated, options
 from perdure_proto.options import IdConflictPolicy, IdReusePolicy
-from perdure_proto.service import StartWorkflowAnswer, StartWorkflowRequest, WorkflowResultAnswer
+from perdure_proto.service import StartSignal, StartWorkflowAnswer, StartWorkflowRequest, WorkflowResultAnswer
 
 
 def start_options(function: Decorated) -> Decorated:
@@ -78,6 +79,29 @@ async def execute(session: Session, /, **values: Any) -> None:
     print_result(session, answer.workflow_id, ending)
 
 
+@click.command("signal-with-start")
+@start_options
+@click.option("--signal-name", required=True, help="The signal.")
+@click.option(
+    "--signal-input",
+    "signal_inputs",
+    multiple=True,
+    metavar="JSON",
+    callback=read_inputs,
+    help="An argument of the signal: JSON, @FILE or @-. Repeat it for several.",
+)
+@json_option("--signal-kwargs", read_keywords, "Keyword arguments of the signal: a JSON object, @FILE or @-.")
+@asks_service
+async def signal_with_start(session: Session, /, **values: Any) -> None:
+    """Signal a workflow, and start it first if it is not running; both are one step."""
+    if not values["workflow_id"]:
+        raise usage_error("signal-with-start needs the --id of the workflow")
+    signal = StartSignal(name=values["signal_name"], input=values["signal_inputs"], kwargs=values["signal_kwargs"])
+    answer = await _start(session, values, signal)
+    verb = "started and signalled" if answer.started else "signalled"
+    session.output.result(answer, Text(f"{verb}: workflow id {answer.workflow_id}, run id {answer.run_id}"))
+
+
 @click.command()
 @click.argument("workflow_id", metavar="ID")
 @click.option("--run-id", default="", help="The run; by default the latest.")
@@ -112,8 +136,9 @@ def print_result(session: Session, workflow_id: str, answer: WorkflowResultAnswe
     )
 
 
-async def _start(session: Session, values: dict[str, Any]) -> StartWorkflowAnswer:
-    return await session.service.start(values["workflow_id"] or str(uuid.uuid4()), start_request(session, values))
+async def _start(session: Session, values: dict[str, Any], signal: StartSignal | None = None) -> StartWorkflowAnswer:
+    request = msgspec.structs.replace(start_request(session, values), start_signal=signal)
+    return await session.service.start(values["workflow_id"] or str(uuid.uuid4()), request)
 
 
 def start_request(session: Session, values: dict[str, Any]) -> StartWorkflowRequest:

@@ -109,6 +109,8 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
             ("status", Text(info.status, style=STATUS_STYLE.get(info.status, ""))),
             ("task queue", info.task_queue),
             ("summary", answer.static_summary),
+            ("details", answer.static_details),
+            ("current details", answer.current_details),
             ("started", instant(info.start_time)),
             ("cron schedule", answer.cron_schedule),
             ("begins", instant(answer.execution_time) if _waits(answer) else ""),

@@ -6,6 +6,8 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
+import msgspec
+
 from perdure_proto import async_activities as asy
 from perdure_proto import service as svc
 from perdure_proto import tasks
@@ -27,6 +29,7 @@ from perdure_server.engine.standalone import Standalone
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.update_with_start import UpdatesWithStart
 from perdure_server.engine.updates import Updates
+from perdure_server.engine.waitpoints import Waitpoints
 from perdure_server.frontend.port import OutcomeWait
 from perdure_server.matching.port import Times
 from perdure_server.matching.service import Matching
@@ -55,6 +58,7 @@ class EngineApi:
         inbox = Inbox(self.engine, self._starts, self._messages)
         self.engine.outbox = Outbox(self.engine, inbox)
         self._async_activities = AsyncActivities(self.engine)
+        self._waitpoints = Waitpoints(self.engine, settings.public_url)
 
     async def close(self) -> None:
         """Ends what waits; nothing is handed out any more."""
@@ -147,6 +151,12 @@ class EngineApi:
         self, at: tuple[str, str, str], request: svc.UpdateActivityOptionsRequest
     ) -> svc.Acknowledged:
         return await self._controls.update_options(at, request)
+
+    async def resume_waitpoint(self, token: str, value: msgspec.Raw) -> svc.Acknowledged:
+        return await self._waitpoints.resume(token, value)
+
+    async def waitpoint_settings(self, namespace: str) -> svc.WaitpointSettings:
+        return await self._waitpoints.settings(namespace)
 
     async def query_workflow(
         self, namespace: str, workflow_id: str, name: str, request: svc.QueryWorkflowRequest

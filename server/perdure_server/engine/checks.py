@@ -11,7 +11,9 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.options import Priority
 from perdure_proto.service import StartActivityRequest, StartWorkflowRequest
+from perdure_proto.waitpoints import SIGNAL_PREFIX
 from perdure_server.config import Limits
+from perdure_server.history.properties import wrong_attributes, wrong_memo, wrong_text
 from perdure_server.history.ticks import refusal
 
 
@@ -24,6 +26,13 @@ def check_id(name: str, value: str, limits: Limits) -> None:
         raise ServiceError(Code.ID_TOO_LONG, message, limit=limits.id_length_max)
     if not value.isprintable():
         raise ServiceError(Code.INVALID_ARGUMENT, f"{name} {value!r} has characters that cannot be printed")
+
+
+def check_signal_name(name: str, limits: Limits) -> None:
+    """Signals that complete waitpoints come by token alone."""
+    check_id("signal name", name, limits)
+    if name.startswith(SIGNAL_PREFIX):
+        raise ServiceError(Code.INVALID_ARGUMENT, f"signals {SIGNAL_PREFIX}… complete waitpoints: resume by token")
 
 
 def check_payload(name: str, limits: Limits, *values: bytes) -> None:
@@ -70,8 +79,7 @@ def check_start(workflow_id: str, request: StartWorkflowRequest, limits: Limits)
         raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
     _check_first_task(request, limits)
     _check_priority(request.priority)
-    check_payload("the memo", limits, encoder.encode(request.memo))
-    check_payload("the search attributes", limits, encoder.encode(request.search_attributes))
+    _check_properties(request, limits)
     check_header(request.header, limits)
 
 
@@ -111,10 +119,22 @@ def _check_first_task(request: StartWorkflowRequest, limits: Limits) -> None:
         raise ServiceError(Code.INVALID_ARGUMENT, wrong)
 
 
+def _check_properties(request: StartWorkflowRequest, limits: Limits) -> None:
+    if request.memo:
+        wrong = wrong_memo(request.memo, limits)
+        if wrong is not None:
+            too_large = wrong.startswith(Code.PAYLOAD_TOO_LARGE)
+            raise ServiceError(Code.PAYLOAD_TOO_LARGE if too_large else Code.INVALID_ARGUMENT, wrong)
+    if request.search_attributes:
+        wrong = wrong_attributes(request.search_attributes, limits)
+        if wrong is not None:
+            raise ServiceError(Code.INVALID_ARGUMENT, wrong)
+
+
 def _check_text(name: str, text: str, bytes_max: int) -> None:
-    size = len(text.encode(errors="replace"))
-    if size > bytes_max:
-        raise ServiceError(Code.INVALID_ARGUMENT, f"{name} has {size} bytes, the limit is {bytes_max}")
+    wrong = wrong_text(name, text, bytes_max)
+    if wrong is not None:
+        raise ServiceError(Code.INVALID_ARGUMENT, wrong)
 
 
 def _check_positive(name: str, value: timedelta | None) -> None:

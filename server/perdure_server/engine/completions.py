@@ -109,6 +109,7 @@ class Completions:
             identity=session.worker.identity,
             build_id=session.worker.build_id,
             commands=commands,
+            current_details=completion.current_details,
             force_new_task=completion.force_new_task,
             new_run_id=self._engine.new_run_id() if opens else "",
             signals=signals,

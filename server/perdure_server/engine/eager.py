@@ -105,6 +105,7 @@ def _task_request(
         identity=ended.identity,
         build_id=build_id,
         commands=commands,
+        current_details=turn.current_details,
         history_size_bytes=turn.history_size_bytes,
         new_run_id=engine.new_run_id() if opens_run(execution, commands) else "",
     )

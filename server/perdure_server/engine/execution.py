@@ -22,6 +22,9 @@ from perdure_server.history.state import ExecutionState
 from perdure_server.matching.port import TaskKind
 from perdure_server.store.port import RunKey
 
+_REFUSALS_MAX = 2
+"""Closing commands refused in a row before new signals are held back, so that a storm cannot keep a run open."""
+
 
 class Chunk(Struct, frozen=True):
     """Encoded events that a worker may not have seen."""
@@ -144,6 +147,17 @@ class Execution:
         if not chunks or chunks[0].first_event_id != event_id + 1:
             return None
         return [chunk.events for chunk in chunks]
+
+    @property
+    def holds_signals(self) -> bool:
+        """Law: after two refused closings in a row, new signals wait for the end of the task, unacknowledged."""
+        return self.state.refusals >= _REFUSALS_MAX and self.state.is_buffering
+
+    async def task_end(self) -> None:
+        """Waits for the end of the workflow task that is started."""
+        if self.task_ended is None:
+            self.task_ended = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self.task_ended)
 
     def is_changing(self) -> bool:
         """Whether memory holds what the store does not have, or not yet."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from perdure_proto import service as svc
 from perdure_proto.errors import Code, ServiceError
-from perdure_server.engine.checks import check_arguments, check_header, check_id
+from perdure_server.engine.checks import check_arguments, check_header, check_signal_name
 from perdure_server.engine.execution import Execution
 from perdure_server.history import requests as req
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
-
-_REFUSALS_MAX = 2
-"""Closing commands refused in a row before new signals are held back, so that a storm cannot keep a run open."""
 
 
 class Messages:
@@ -29,7 +25,7 @@ class Messages:
     ) -> svc.Acknowledged:
         """Records a signal."""
         limits = self._engine.limits
-        check_id("signal name", name, limits)
+        check_signal_name(name, limits)
         check_arguments(request.input, request.kwargs, limits)
         check_header(request.header, limits)
         execution = await self.not_held(namespace, workflow_id, request.run_id)
@@ -84,14 +80,12 @@ class Messages:
         return svc.Acknowledged(run_id=execution.run_id)
 
     async def not_held(self, namespace: str, workflow_id: str, run_id: str) -> Execution:
-        """Law: after two refused closings in a row, new signals wait for the end of the task, unacknowledged.
+        """The run, once it takes signals.
 
         Who waited looks again: the task may have continued the workflow as new, and the signal is for the next run.
         """
         while True:
             execution = await self._engine.residents.find(namespace, workflow_id, run_id)
-            if execution.state.refusals < _REFUSALS_MAX or not execution.state.is_buffering:
+            if not execution.holds_signals:
                 return execution
-            if execution.task_ended is None:
-                execution.task_ended = asyncio.get_running_loop().create_future()
-            await asyncio.shield(execution.task_ended)
+            await execution.task_end()

@@ -112,6 +112,7 @@ class Reads:
             parent_namespace=started.parent_workflow_namespace,
             parent_workflow_id=started.parent_workflow_id,
             parent_run_id=started.parent_run_id,
+            current_details=state.current_details,
         )
 
     async def list_workflows(self, namespace: str, query: str, limit: int, cursor: str) -> svc.ListWorkflowsAnswer:
@@ -320,8 +321,8 @@ def _info(execution: Execution) -> svc.WorkflowExecutionInfo:
         start_time=state.reset_at or started.event_time,
         close_time=state.closed.event_time if state.closed is not None else None,
         history_length=state.last_event_id,
-        memo=started.memo,
-        search_attributes=started.search_attributes,
+        memo=state.memo,
+        search_attributes=state.search_attributes,
     )
 
 

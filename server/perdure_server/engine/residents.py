@@ -30,7 +30,7 @@ class Residents:
         self._names: dict[int, str] = {}
         self._activities: dict[str, NamespaceRow] = {}
         self._store = store
-        self._shards = shards
+        self.shards = shards
         self._adopt = adopt
         self._loading: dict[str, asyncio.Future[Execution | None]] = {}
 
@@ -55,13 +55,17 @@ class Residents:
         """The name of a namespace."""
         return self._names[namespace_id]
 
+    def find_name(self, namespace_id: int) -> str | None:
+        """The same for a number that a caller brings."""
+        return self._names.get(namespace_id)
+
     def shard_of(self, namespace: str, workflow_id: str) -> int:
         """The shard of a workflow id."""
-        return shard_of(namespace, workflow_id, self._shards)
+        return shard_of(namespace, workflow_id, self.shards)
 
     def has_shard(self, shard_id: int) -> bool:
         """Whether there is a shard of this number."""
-        return 0 <= shard_id < self._shards
+        return 0 <= shard_id < self.shards
 
     def add(self, execution: Execution, *, is_current: bool) -> None:
         """A run that begins, or was loaded."""

@@ -21,6 +21,7 @@ from perdure_server.engine.checks import check_start
 from perdure_server.engine.committer import AppendRefusedError
 from perdure_server.engine.eager_start import Seat, first_task, leave
 from perdure_server.engine.execution import Execution, Held
+from perdure_server.engine.start_signals import check_start_signal, deliver, first_signals, signalled_before
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import run_deadlines
 from perdure_server.history.decision import Decision, Effect, OfferActivity, OfferWorkflowTask
@@ -93,6 +94,8 @@ class Starts:
         """Starts a workflow, or answers as the id policies say. `on_begin` sees each run that tries to begin."""
         engine = self._engine
         check_start(workflow_id, request, engine.limits)
+        if request.start_signal is not None:
+            check_start_signal(request.start_signal, engine.limits)
         namespace_id = engine.residents.namespace(namespace).namespace_id
         for _ in range(_TRIES_MAX):
             current = engine.residents.current.get((namespace, workflow_id))
@@ -159,6 +162,9 @@ class Starts:
                 current.namespace_id, current.workflow_id, request.request_id
             )
             run_id = row.run_id if row is not None else ""
+        if not run_id and request.start_signal is not None:
+            signalled = await signalled_before(self._engine, current, request.request_id)
+            run_id = signalled.run_id if signalled is not None else ""
         if not run_id:
             return None
         task = self._engine.matching.handed(request.eager.session, request.eager.sequence) if request.eager else None
@@ -168,6 +174,10 @@ class Starts:
     async def _conflict(
         self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
     ) -> StartWorkflowAnswer | None:
+        if request.start_signal is not None and request.id_conflict_policy != "terminate_existing":
+            if not await deliver(self._engine, current, request, request.start_signal):
+                return None
+            return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=current.run_id, started=False)
         if request.id_conflict_policy == "use_existing":
             return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=current.run_id, started=False)
         if request.id_conflict_policy == "fail":
@@ -226,7 +236,9 @@ class Starts:
 
 
 def _opening(started: ev.WorkflowExecutionStarted, request: StartWorkflowRequest) -> list[ev.AnyEvent]:
-    return opening(started, request.activity) if isinstance(request, ActivityStartRequest) else first_events(started)
+    if isinstance(request, ActivityStartRequest):
+        return opening(started, request.activity)
+    return first_events(started, first_signals(request, started))
 
 
 def _tell(on_begin: OnBegin | None, execution: Execution) -> None:

@@ -173,6 +173,7 @@ class Transactor:
         staged = self.stage(execution)
         if not staged.has_append:
             execution.head = events[0].event_id
+        memo, attributes = state.memo, state.search_attributes
         for event in events:
             kind = type(event)
             had_row = kind in _ON_ACTIVITIES and _has_row(execution, event)
@@ -185,6 +186,8 @@ class Transactor:
                 for deadline in DEADLINES_OF[kind](state, event):
                     execution.add_deadline(deadline)
         self._encode(execution, staged, events)
+        if state.memo is not memo or state.search_attributes is not attributes:
+            staged.change = _shown(execution)
         if state.closed is not None:
             self._close(execution, staged)
         staged.effects.append(partial(self._outlet.announce, execution, events))
@@ -231,6 +234,7 @@ class Transactor:
             state.last_event_time,
             state.last_event_id,
             new_run_id,
+            *_upserted(staged),
         )
         if execution.may_have_rows:
             staged.clear_activities()
@@ -310,6 +314,19 @@ def _seen_by_worker(events: Sequence[ev.AnyEvent]) -> int:
         if type(event) is ev.WorkflowTaskStarted and type(events[index]) is ev.WorkflowTaskCompleted:
             return index
     return 0
+
+
+def _shown(execution: Execution) -> RunChange:
+    """The visibility row of a run whose memo or search attributes changed, in the transaction that changed them."""
+    state = execution.state
+    row = RunChange(*_key(execution), STATUS_NUMBERS[state.status], None, state.last_event_id)
+    row.search_attributes, row.memo = encoder.encode(state.search_attributes), encoder.encode(state.memo)
+    return row
+
+
+def _upserted(staged: Staged) -> tuple[bytes | None, bytes | None]:
+    """What this batch shows already of search attributes and memo: a close does not take it back."""
+    return (None, None) if staged.change is None else (staged.change.search_attributes, staged.change.memo)
 
 
 def _kept(execution: Execution, fact: rec.AttemptReturned) -> bool:

@@ -19,7 +19,7 @@ from perdure_proto.service import VersionAnswer
 from perdure_server.config import ServerSettings
 from perdure_server.frontend.answers import as_service_error, error_answer, json_answer
 from perdure_server.frontend.channel import Channel
-from perdure_server.frontend.guard import OPEN_PATHS, Guard
+from perdure_server.frontend.guard import OPEN_PATHS, RESUME_PREFIX, Guard
 from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations, refusal
@@ -109,7 +109,7 @@ class Frontend:
         """The guard, and errors as answers."""
         answer: web.StreamResponse
         try:
-            if request.path not in OPEN_PATHS:
+            if request.path not in OPEN_PATHS and not request.path.startswith(RESUME_PREFIX):
                 self._guard.check(request.method, request.headers)
             answer = await handler(request)
         except ServiceError as error:

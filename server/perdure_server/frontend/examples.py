@@ -26,6 +26,7 @@ PATH_NAMES = {
     "name": "approve",
     "update_id": "update-1",
     "task_queue": "default",
+    "token": "q1Xk3cIuNmkHqBkAAAAAAQAAAAcBmAAAAAAHAIAAAAAAAAABAAAAAQAAAAAAAAAAYXBwcm92YWw",
 }
 
 EXECUTION = service.WorkflowExecutionInfo(
@@ -56,7 +57,8 @@ UPDATED = service.UpdateWorkflowAnswer(
 
 NAMESPACE = service.NamespaceInfo(name="default", retention=timedelta(days=3), created_at=MORNING)
 
-REQUESTS: dict[str, Struct] = {
+REQUESTS: dict[str, Struct | Raw] = {
+    "resume_waitpoint": Raw(b'{"approved":true}'),
     "start_workflow": service.StartWorkflowRequest(
         workflow_type="order", task_queue="default", input=Raw(b'["Ada"]'), request_id="r-1"
     ),
@@ -206,6 +208,10 @@ ANSWERS: dict[str, Struct] = {
     ),
     "create_namespace": NAMESPACE,
     "describe_namespace": NAMESPACE,
+    "resume_waitpoint": service.Acknowledged(run_id=RUN),
+    "waitpoint_settings": service.WaitpointSettings(
+        key="00" * 32, namespace_id=1, shards=512, url="https://perdure.example.org"
+    ),
     "list_namespaces": service.ListNamespacesAnswer(namespaces=(NAMESPACE,)),
     "version": service.VersionAnswer(
         server_version="0.1.0", protocol_version=1, protocol_version_min=1, server_id="server-1"

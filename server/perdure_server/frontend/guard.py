@@ -18,6 +18,9 @@ from perdure_server.config import ServerSettings
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """Probes say nothing that is worth a guard, and come by addresses of all kinds."""
 
+RESUME_PREFIX = "/api/v1/resume/"
+"""A token is the permission: who has none finds nothing here, and who has one may come from a web page or a webhook."""
+
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 PROTOCOL_HEADER = "perdure-protocol"
 JSON = "application/json"

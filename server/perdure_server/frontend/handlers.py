@@ -81,6 +81,14 @@ def update_activity_options(desk: Desk, call: Call) -> Awaitable[Struct]:
     return desk.api.update_activity_options((call.names[0], call.names[1], call.names[2]), call.body)
 
 
+def resume_waitpoint(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.resume_waitpoint(call.names[0], call.body)
+
+
+def waitpoint_settings(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.waitpoint_settings(call.names[0])
+
+
 def query_workflow(desk: Desk, call: Call) -> Awaitable[Struct]:
     timeout = bounded(call.body.timeout, desk.limits.query_timeout_max)
     body = msgspec.structs.replace(call.body, timeout=timeout)

@@ -24,8 +24,6 @@ from perdure_server.store.port import DataRefusedError, StoreUnavailableError
 
 NAMESPACES_REMEMBERED_MAX = 10_000
 NOTHING = Nothing()
-EMPTY = b"{}"
-"""What a request without a body asks with."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +63,7 @@ class Operations:
             await self._learn(names[0])
         decoded: Any = None
         if endpoint.decoder is not None:
-            decoded = decode_request(endpoint.decoder, body or EMPTY)
+            decoded = decode_request(endpoint.decoder, body or endpoint.empty)
         call = Call(names, _parameters(route, query), decoded)
         answer = await (self._wait(route, call) if route.long else route.handler(self._desk, call))
         return encoder.encode(NOTHING if answer is None else answer)

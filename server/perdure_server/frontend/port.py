@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from perdure_proto.async_activities import (
     CompleteActivityRequest,
@@ -55,6 +55,7 @@ from perdure_proto.service import (
     UpdateWithStartRequest,
     UpdateWorkflowAnswer,
     UpdateWorkflowRequest,
+    WaitpointSettings,
     WorkflowResultAnswer,
 )
 from perdure_proto.tasks import LeaveRequest, PollAnswer, PollRequest, RespondAnswer, RespondRequest
@@ -110,6 +111,10 @@ class Api(Protocol):
     async def update_activity_options(
         self, at: tuple[str, str, str], request: UpdateActivityOptionsRequest
     ) -> Acknowledged: ...
+
+    async def resume_waitpoint(self, token: str, value: Raw) -> Acknowledged: ...
+
+    async def waitpoint_settings(self, namespace: str) -> WaitpointSettings: ...
 
     async def query_workflow(
         self, namespace: str, workflow_id: str, name: str, request: QueryWorkflowRequest

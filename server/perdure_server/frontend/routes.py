@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from perdure_proto import async_activities, service, tasks
 from perdure_proto.errors import Code, ServiceError
@@ -26,14 +26,17 @@ class Nothing(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """One endpoint. `long` means that it may wait; `in_namespace` that its namespace must exist."""
+    """One endpoint. `long` means that it may wait; `in_namespace` that its namespace must exist.
+
+    A `request` that is `Raw` is any JSON value; no body is then `null`.
+    """
 
     method: Method
     path: str
     handler: Handler
     summary: str
     answer: type[Struct]
-    request: type[Struct] | None = None
+    request: type[Struct | Raw] | None = None
     query: type[call.Parameters] = call.NoParameters
     long: bool = False
     in_namespace: bool = True
@@ -48,6 +51,8 @@ NAMESPACE = "namespaces/{namespace}"
 WORKFLOW = f"{NAMESPACE}/workflows/{{workflow_id}}"
 ACTIVITY = f"{NAMESPACE}/activities/{{activity_id}}"
 ATTEMPTS = f"{NAMESPACE}/activity-tasks"
+RESUME = "resume/"
+"""Whoever has a token may ask here, from anywhere."""
 QUEUE = f"{NAMESPACE}/task-queues/{{task_queue}}"
 
 ROUTES: tuple[Route, ...] = (
@@ -226,6 +231,22 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST",
+        path=f"{RESUME}{{token}}",
+        handler=handlers.resume_waitpoint,
+        summary="Complete a waitpoint with a JSON value, once. The token is enough: no API key is asked for.",
+        request=Raw,
+        answer=service.Acknowledged,
+        in_namespace=False,
+    ),
+    Route(
+        method="GET",
+        path=f"{NAMESPACE}/waitpoints",
+        handler=handlers.waitpoint_settings,
+        summary="Workers: what the tokens of waitpoints are made with.",
+        answer=service.WaitpointSettings,
+    ),
+    Route(
+        method="POST",
         path=ACTIVITY,
         handler=handlers.start_activity,
         summary="Start an activity without a workflow.",
@@ -383,11 +404,13 @@ ROUTES: tuple[Route, ...] = (
 class Endpoint:
     """A route with its decoders, made once."""
 
-    __slots__ = ("decoder", "route")
+    __slots__ = ("decoder", "empty", "route")
 
     def __init__(self, route: Route) -> None:
         self.route = route
         self.decoder: msgspec.json.Decoder[Any] | None = None
+        self.empty = b"null" if route.request is Raw else b"{}"
+        """What a request without a body asks with."""
         if route.request is not None:
             self.decoder = msgspec.json.Decoder(route.request)
 

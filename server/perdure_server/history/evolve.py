@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import structs
 
 from perdure_proto import events as ev
+from perdure_proto.attributes import merged
 from perdure_proto.options import ExecutionStatus
 from perdure_proto.tasks import UpdateDelivery
 from perdure_server.history import freezing
@@ -51,7 +52,13 @@ def record(state: ExecutionState, fact: rec.AnyRecord) -> None:
 
 def begin(run_id: str, started: ev.WorkflowExecutionStarted) -> ExecutionState:
     """The state right after the first event."""
-    state = ExecutionState(run_id=run_id, started=started, last_event_time=started.event_time)
+    state = ExecutionState(
+        run_id=run_id,
+        started=started,
+        last_event_time=started.event_time,
+        memo=started.memo,
+        search_attributes=started.search_attributes,
+    )
     state.last_event_id = started.event_id
     state.request_ids = dict(started.carried_request_ids)
     if started.request_id:
@@ -77,6 +84,8 @@ def _task_completed(state: ExecutionState, event: ev.WorkflowTaskCompleted) -> N
     state.workflow_task = None
     state.previous_started_event_id = event.started_event_id
     state.refusals = 0
+    if event.current_details is not None:
+        state.current_details = event.current_details
 
 
 def _task_failed(state: ExecutionState, event: ev.WorkflowTaskFailed) -> None:
@@ -198,6 +207,14 @@ def _update_completed(state: ExecutionState, event: ev.WorkflowExecutionUpdateCo
     state.updates_open -= 1
 
 
+def _attributes_upserted(state: ExecutionState, event: ev.UpsertWorkflowSearchAttributes) -> None:
+    state.search_attributes = merged(state.search_attributes, event.search_attributes)
+
+
+def _memo_modified(state: ExecutionState, event: ev.WorkflowPropertiesModified) -> None:
+    state.memo = merged(state.memo, event.upserted_memo)
+
+
 def _closes_as(status: ExecutionStatus) -> Applier:
     """Children and messages stay: what is owed to them outlasts the run."""
 
@@ -250,6 +267,8 @@ EVENTS: dict[type[ev.Event], Applier] = {
     ev.WorkflowExecutionUpdateAdmitted: _update_admitted,
     ev.WorkflowExecutionUpdateAccepted: _update_accepted,
     ev.WorkflowExecutionUpdateCompleted: _update_completed,
+    ev.UpsertWorkflowSearchAttributes: _attributes_upserted,
+    ev.WorkflowPropertiesModified: _memo_modified,
     ev.WorkflowExecutionCompleted: _closes_as("COMPLETED"),
     ev.WorkflowExecutionFailed: _closes_as("FAILED"),
     ev.WorkflowExecutionTimedOut: _closes_as("TIMED_OUT"),

@@ -137,10 +137,12 @@ class ReclaimWorkflowTask(OnTask, frozen=True, kw_only=True):
 class CompleteWorkflowTask(OnTask, frozen=True, kw_only=True):
     """A worker's answer. `signals` are the events whose ids a continue-as-new names as unclaimed.
 
-    `history_size_bytes` is what an eager turn took for the size of the history.
+    `history_size_bytes` is what an eager turn took for the size of the history, `current_details` what the workflow
+    says of itself from now on, where that changed.
     """
 
     commands: list[AnyCommand]
+    current_details: str | None = None
     history_size_bytes: int | None = None
     force_new_task: bool = False
     new_run_id: str = ""

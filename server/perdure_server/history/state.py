@@ -7,7 +7,7 @@ lost with the owner and made again by whoever comes next. A snapshot holds only 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Raw, Struct, field
 
@@ -25,7 +25,7 @@ from perdure_proto.options import ExecutionStatus, RetryPolicy
 from perdure_proto.payload import NULL
 from perdure_proto.tasks import UpdateDelivery
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Version of `evolve`: a snapshot made by another one is ignored."""
 
 
@@ -208,6 +208,10 @@ class ExecutionState(Struct, kw_only=True):
     execution_expires_at: datetime | None = None
     previous_started_event_id: int = 0
     cancel_requested: bool = False
+    memo: dict[str, Any] = field(default_factory=dict)
+    search_attributes: dict[str, Any] = field(default_factory=dict)
+    """These two are replaced by what an upsert makes of them, never changed: the first event shares its own."""
+    current_details: str = ""
     signals: int = 0
     request_ids: dict[str, datetime] = field(default_factory=dict)
     updates: dict[str, UpdateState] = field(default_factory=dict)

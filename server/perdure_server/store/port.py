@@ -353,6 +353,10 @@ class Store(Protocol):
         """All of them."""
         ...
 
+    async def secret(self, name: str) -> bytes:
+        """A secret of the cluster, drawn when its database was migrated."""
+        ...
+
     async def seal_outcome(self, fence: Fence, key: ActivityKey, seal: str) -> OutcomeRow | None:
         """Keeps all attempts of an activity from committing, or tells which one has; None when the fence is lost.
 

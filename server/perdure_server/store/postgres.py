@@ -20,10 +20,11 @@ from perdure_server.store.port import CommitBatch, CommitResult, Fence
 from perdure_server.store.read import RunReads
 from perdure_server.store.resets import Resets
 from perdure_server.store.retention import Retention
+from perdure_server.store.secrets import Secrets
 from perdure_server.store.visibility import Visibility
 
 
-class PostgresStore(RunReads, Outcomes, Visibility, Namespaces, Retention, Resets):
+class PostgresStore(RunReads, Outcomes, Visibility, Namespaces, Secrets, Retention, Resets):
     """The port's `Store` for one group. `await PostgresStore.open(dsn)`; a context manager that closes itself."""
 
     def __init__(self, dsn: str, pool: ReadPool, seal_pool: ReadPool, group_id: int) -> None:

@@ -1,6 +1,7 @@
 """`perdure workflow …` asks the service for what was typed and prints what it answers."""
 
 import json
+from datetime import timedelta
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ from msgspec import Raw
 from perdure.cli.exits import Exit
 from perdure_proto.codec import encode_events
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.events import AnyEvent, TimerStarted, WorkflowTaskCompleted
 from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_proto.service import (
     Acknowledged,
@@ -68,7 +70,7 @@ def test_start_says_what_was_typed(perdure: Perdure, service: FakeService) -> No
         ),
         *("--task-queue", "orders", "--execution-timeout", "1h30m", "--run-timeout", "5m", "--task-timeout", "20s"),
         *("--id-conflict-policy", "use_existing", "--id-reuse-policy", "reject_duplicate", "--request-id", "r-1"),
-        *("--memo", '{"by":"me"}', "--identity", "me", "--summary", "An order"),
+        *("--memo", '{"by":"me"}', "--identity", "me", "--summary", "An order", "--static-details", "# For Ada"),
     )
     assert (Exit.DONE, "started: workflow id order-1, run id run-1\n") == (outcome.status, outcome.out)
     assert {
@@ -85,7 +87,21 @@ def test_start_says_what_was_typed(perdure: Perdure, service: FakeService) -> No
         "identity": "me",
         "memo": {"by": "me"},
         "static_summary": "An order",
+        "static_details": "# For Ada",
     } == service.last(ORDER).body
+
+
+def test_a_signal_goes_with_a_start(perdure: Perdure, service: FakeService) -> None:
+    """The signal is one field of the start, and the answer says whether a run was there already."""
+    service.answer("POST", ORDER, STARTED, msgspec.structs.replace(STARTED, started=False))
+    typed = ("workflow", "signal-with-start", "order", "--id", "order-1", "--input", '"Ada"')
+    signal = ("--signal-name", "approve", "--signal-input", '{"ok":true}', "--signal-input", "2")
+    outcome = perdure(*typed, *signal)
+    assert (Exit.DONE, "started and signalled: workflow id order-1, run id run-1\n") == (outcome.status, outcome.out)
+    assert {"name": "approve", "input": [{"ok": True}, 2]} == service.last(ORDER).body["start_signal"]
+    assert perdure(*typed, *signal, "--signal-kwargs", '{"by":"me"}').out.startswith("signalled: ")
+    assert {"by": "me"} == service.last(ORDER).body["start_signal"]["kwargs"]
+    assert Exit.USAGE == perdure("workflow", "signal-with-start", "order", *signal).status
 
 
 def test_a_start_without_an_id_gets_one(perdure: Perdure, service: FakeService) -> None:
@@ -206,6 +222,42 @@ def test_describe_says_what_is_pending(perdure: Perdure, service: FakeService) -
     assert set() == expected - set(told)
 
 
+def test_describe_shows_what_an_execution_says(perdure: Perdure, service: FakeService) -> None:
+    """Its summary, its details, and its current ones."""
+    answer = DescribeWorkflowAnswer(
+        execution=INFO, static_summary="An order", static_details="# For Ada", current_details="packs **book**"
+    )
+    service.answer("GET", ORDER, answer)
+    told = [" ".join(line.split()) for line in perdure("workflow", "describe", "order-1").out.splitlines()]
+    assert set() == {"summary An order", "details # For Ada", "current details packs **book**"} - set(told)
+
+
+def test_show_has_the_summaries(perdure: Perdure, service: FakeService) -> None:
+    """Beside the activity, the timer and the task; Markdown is cut to a part of a line."""
+    events: list[AnyEvent] = [
+        WorkflowTaskCompleted(
+            event_id=1,
+            event_time=BEGAN_AT,
+            scheduled_event_id=2,
+            started_event_id=3,
+            current_details="# Title\n" + "long " * 50,
+        ),
+        TimerStarted(
+            event_id=2,
+            event_time=BEGAN_AT,
+            timer_id="1",
+            start_to_fire_timeout=timedelta(seconds=5),
+            summary="cools down",
+            workflow_task_completed_event_id=1,
+        ),
+    ]
+    service.answer("GET", f"{ORDER}/history", HistoryAnswer(run_id="run-1", events=Raw(encode_events(events))))
+    out = " ".join(perdure("workflow", "show", "order-1").out.split())
+    assert "summary=cools down" in out
+    assert "current_details=# Title long" in out
+    assert "…" in out
+
+
 def history(*, next_event_id: int = 0, part: slice = slice(None)) -> HistoryAnswer:
     return HistoryAnswer(run_id="run-1", events=Raw(encode_events(order_history()[part])), next_event_id=next_event_id)
 
@@ -243,6 +295,18 @@ def test_signal_carries_its_arguments(perdure: Perdure, service: FakeService) ->
     assert (Exit.DONE, "signalled order-1\n", "") == perdure(*words)
     body = service.last(path).body
     assert ([{"ok": True}], "s-1") == (body["input"], body["request_id"])
+
+
+def test_resume_sends_the_value_alone(perdure: Perdure, service: FakeService) -> None:
+    """The token is the path, the value the body; null by default."""
+    service.answer("POST", "/api/v1/resume/to-ken", Acknowledged(run_id="run-1"))
+    assert (Exit.DONE, "resumed\n", "") == perdure("workflow", "resume", "to-ken", "--input", '{"ok": true}')
+    assert {"ok": True} == service.last("/api/v1/resume/to-ken").body
+    perdure("workflow", "resume", "to-ken")
+    assert service.last("/api/v1/resume/to-ken").body is None
+    service.answer("POST", "/api/v1/resume/to-ken", ServiceError(Code.WAITPOINT_USED, "completed before"))
+    outcome = perdure("workflow", "resume", "to-ken", "--input", "1")
+    assert (Exit.REFUSED, True) == (outcome.status, "WAITPOINT_USED" in outcome.err)
 
 
 def test_query_prints_the_answer(perdure: Perdure, service: FakeService) -> None:

@@ -17,10 +17,11 @@ from perdure._runtime import (
     ChildWorkflowRequest,
     ContinueAsNewRequest,
     Handler,
+    OpenWaitpoint,
     SignalExternalRequest,
 )
 from perdure.converter import DataConverter
-from perdure.exceptions import ContinueAsNewError, NotSupportedError
+from perdure.exceptions import ContinueAsNewError
 from perdure.metrics import MetricMeter
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -58,6 +59,8 @@ class StandInRuntime:
         self.patches: list[tuple[str, bool]] = []
         self.condition_holds = True
         self.last_result: Any = None
+        self.details = ""
+        self.upserted: list[tuple[str, dict[str, Any]]] = []
 
     def start_activity(self, request: ActivityRequest) -> asyncio.Future[Any]:
         self.activities.append(request)
@@ -107,8 +110,23 @@ class StandInRuntime:
         self.channels[name] = value_type
         return StandInChannel(self.signals)
 
+    def waitpoint(self, name: str, value_type: Any, expires_at: datetime | None) -> OpenWaitpoint:
+        return OpenWaitpoint(f"token of {name}", "", self.signal_channel(name, value_type))
+
     def continue_as_new(self, request: ContinueAsNewRequest) -> NoReturn:
         raise ContinueAsNewError(request)
+
+    def upsert_search_attributes(self, upserted: dict[str, Any]) -> None:
+        self.upserted.append(("search attributes", upserted))
+
+    def upsert_memo(self, upserted: dict[str, Any]) -> None:
+        self.upserted.append(("memo", upserted))
+
+    def set_current_details(self, details: str) -> None:
+        self.details = details
+
+    def current_details(self) -> str:
+        return self.details
 
     def info(self) -> workflow.Info:
         return workflow.Info(
@@ -145,6 +163,9 @@ class StandInRuntime:
     def is_replaying(self) -> bool:
         return False
 
+    def fails_task(self, error: BaseException) -> bool:
+        return False
+
     def is_read_only(self) -> bool:
         return False
 
@@ -166,9 +187,6 @@ class StandInRuntime:
 
     def never_awaited(self, name: str, filename: str, line: int) -> None:
         self.dropped.append((name, line))
-
-    def not_here_yet(self, what: str) -> NoReturn:
-        raise NotSupportedError(f"{what} is not in this version")
 
     def metric_meter(self) -> MetricMeter:
         return MetricMeter()

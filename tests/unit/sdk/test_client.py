@@ -116,6 +116,32 @@ async def test_a_start_by_function_or_name(client: Client, connection: StandInCo
     assert len(f"{ROOT}/workflows/") + 36 == len(connection.asked[0][1])
 
 
+@pytest.mark.parametrize(
+    "options", [{"start_signal": approve(True)}, {"start_signal": "approve", "start_signal_args": [True]}]
+)
+async def test_a_start_may_carry_a_signal(
+    client: Client, connection: StandInConnection, options: dict[str, Any]
+) -> None:
+    """Declared or by name, it travels with the start."""
+    connection.answers = [STARTED]
+    await client.start_workflow(order, "Ada", id="o/1", **options)
+    [(_, _, request)] = connection.asked
+    assert ("approve", b"[true]") == (request.start_signal.name, bytes(request.start_signal.input))
+
+
+async def test_a_signal_with_start_keeps_its_place(client: Client, connection: StandInConnection) -> None:
+    """A signal sent after it by the same client waits for its answer."""
+    connection.answers = [STARTED]
+    connection.gate = asyncio.Event()
+    starting = asyncio.ensure_future(client.start_workflow(order, "Ada", id="o/1", start_signal=approve(True)))
+    signalling = asyncio.ensure_future(client.get_workflow_handle("o/1").signal(approve, False))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert 1 == len(connection.asked)
+    connection.gate.set()
+    await asyncio.gather(starting, signalling)
+
+
 WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda c: c.start_workflow(order, 3), exceptions.ConversionError, r"order\(\) argument 'customer'"),
     (lambda c: c.start_workflow(order("a"), "b"), TypeError, "has its arguments already"),
@@ -123,9 +149,10 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda c: c.start_workflow(order, "a", idd="x"), TypeError, "no option 'idd'"),
     (lambda c: c.start_workflow(order, "a", start_delay=5), TypeError, "start_delay is a timedelta"),
     (lambda c: c.start_workflow(order, "a", start_delay=timedelta(-1)), ValueError, "start_delay must not be negative"),
-    (lambda c: c.start_workflow(order, "a", start_signal=approve(True)), exceptions.NotSupportedError, "start_signal"),
     (lambda c: c.get_workflow_handle("w").reset(3, activity_id="1"), ValueError, "not both"),
     (lambda c: c.get_workflow_handle("w").reset(reapply=["signals"]), ValueError, "reapply"),
+    (lambda c: c.start_workflow(order, "a", start_signal=approve(3)), exceptions.ConversionError, "approve"),  # type: ignore[arg-type]
+    (lambda c: c.start_workflow(order, "a", start_signal_args=[1]), TypeError, "start_signal"),
 ]
 
 

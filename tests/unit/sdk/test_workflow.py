@@ -12,7 +12,7 @@ import pytest
 
 from perdure import activity, workflow
 from perdure._runtime import CancelExternalRequest, SignalExternalRequest, Target
-from perdure.exceptions import ContinueAsNewError, ConversionError, NotSupportedError
+from perdure.exceptions import ContinueAsNewError, ConversionError
 from perdure_proto.options import RetryPolicy
 from tests.unit.sdk.stand_in import NOW, inside
 
@@ -149,22 +149,6 @@ def test_a_run_asks_for_the_one_before() -> None:
     ):
         with pytest.raises(RuntimeError, match=rf"workflow\.{ask.__name__}\(\)"):
             ask()
-
-
-MISSING: list[Callable[[], object]] = [
-    workflow.saga,
-    lambda: workflow.waitpoint("w"),
-    lambda: workflow.upsert_memo({}),
-    lambda: workflow.upsert_search_attributes({}),
-    lambda: workflow.set_current_details("x"),
-]
-
-
-@pytest.mark.parametrize("call", MISSING)
-def test_what_is_missing_says_so(call: Callable[[], object]) -> None:
-    """The rest of the model has its names, and one clear error."""
-    with inside(), pytest.raises(NotSupportedError, match="not in this version"):
-        call()
 
 
 OUTSIDE: list[Callable[[], object]] = [

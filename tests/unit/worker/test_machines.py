@@ -10,7 +10,7 @@ from perdure_proto import events as ev
 from perdure_proto.events import CLOSING_EVENTS, EVENT_TYPES
 from perdure_proto.options import CancellationType
 from perdure_worker.replay.activation import COMMAND_EVENTS, SILENT_EVENTS
-from perdure_worker.replay.machines import activity, child, external, marker, timer, update
+from perdure_worker.replay.machines import activity, child, external, marker, timer, update, upsert
 from perdure_worker.replay.machines.activity import ActivityMachine
 from perdure_worker.replay.machines.child import ChildMachine
 from perdure_worker.replay.machines.external import CancelMachine, SignalMachine
@@ -18,6 +18,7 @@ from perdure_worker.replay.machines.marker import LocalActivityMachine, PatchMac
 from perdure_worker.replay.machines.table import IllegalTransitionError, Machine
 from perdure_worker.replay.machines.timer import TimerMachine
 from perdure_worker.replay.machines.update import UpdateMachine
+from perdure_worker.replay.machines.upsert import UpsertMachine
 from perdure_worker.replay.matching import BECOMES, CLOSING
 
 AnyMachine = Machine[Any, Any, Any]
@@ -32,6 +33,7 @@ MACHINES: list[tuple[AnyMachine, Table]] = [
     (ChildMachine("c", "ship", "", None), child.TABLE),
     (SignalMachine("w", None), external.SIGNAL_TABLE),
     (CancelMachine("w", None), external.CANCEL_TABLE),
+    (UpsertMachine("memo"), upsert.TABLE),
 ]
 ENTRIES = [
     pytest.param(machine, table, *entry, id=f"{machine.family}-{entry[0]}-{entry[1]}")

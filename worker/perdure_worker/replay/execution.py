@@ -28,12 +28,13 @@ from perdure_worker.replay.machines.marker import LocalActivityDetails, LocalAct
 from perdure_worker.replay.machines.table import IllegalTransitionError
 from perdure_worker.replay.machines.timer import TimerMachine
 from perdure_worker.replay.machines.update import UpdateMachine
+from perdure_worker.replay.machines.upsert import UpsertMachine
 from perdure_worker.replay.matching import BECOMES, CLOSING, UPDATE_ANSWERS, agree, may_be_ignored
 from perdure_worker.replay.nondeterminism import MismatchError, Origin
 from perdure_worker.replay.others import OtherMachine, Others
 
 AnyMachine: TypeAlias = (
-    ActivityMachine | TimerMachine | PatchMachine | LocalActivityMachine | UpdateMachine | OtherMachine
+    ActivityMachine | TimerMachine | PatchMachine | LocalActivityMachine | UpdateMachine | UpsertMachine | OtherMachine
 )
 
 
@@ -118,6 +119,10 @@ class Execution:
     def patch(self, command: cmd.RecordMarker, patch_id: str) -> None:
         """Code behind a patch is to run."""
         self.issue(command, PatchMachine(patch_id))
+
+    def upsert(self, command: cmd.UpsertWorkflowSearchAttributes | cmd.ModifyWorkflowProperties, what: str) -> None:
+        """Memo or search attributes are to change."""
+        self.issue(command, UpsertMachine(what))
 
     def run_local_activity(self, activity_id: str, activity_type: str, waiter: object) -> LocalActivityMachine:
         """A local activity is to run; nothing is issued before it ends."""
@@ -258,6 +263,8 @@ class Execution:
                 machine.step("accept_recorded")
             case ev.WorkflowExecutionUpdateCompleted(), UpdateMachine():
                 machine.step("complete_recorded")
+            case ((ev.UpsertWorkflowSearchAttributes() | ev.WorkflowPropertiesModified()), UpsertMachine()):
+                machine.step("recorded")
             case ev.MarkerRecorded(), PatchMachine() | LocalActivityMachine():
                 machine.step("recorded")
             case _, ChildMachine() | SignalMachine() | CancelMachine():

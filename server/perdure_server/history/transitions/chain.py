@@ -37,11 +37,15 @@ def first_task_at(started: ev.WorkflowExecutionStarted) -> datetime:
     return started.event_time + started.first_workflow_task_backoff
 
 
-def first_events(started: ev.WorkflowExecutionStarted) -> list[ev.AnyEvent]:
-    """The events that open a run: Started, and the first workflow task unless it waits."""
+def first_events(
+    started: ev.WorkflowExecutionStarted, signals: Sequence[ev.WorkflowExecutionSignaled] = ()
+) -> list[ev.AnyEvent]:
+    """The events that open a run: Started, signals that come with it, and the first workflow task unless it waits."""
     events: list[ev.AnyEvent] = [started]
+    for event_id, signal in enumerate(signals, 2):
+        events.append(structs.replace(signal, event_id=event_id, event_time=started.event_time))
     if not started.first_workflow_task_backoff:
-        events.append(_first_task(started, 2))
+        events.append(_first_task(started, len(events) + 1))
     return events
 
 
@@ -59,11 +63,12 @@ def continue_as_new(state: ExecutionState, command: ContinueAsNewWorkflowExecuti
             command.workflow_task_timeout or old.workflow_task_timeout, successor.task_timeout_max
         ),
         "retry_policy": command.retry_policy or old.retry_policy,
-        "memo": old.memo if command.memo is None else command.memo,
-        "search_attributes": old.search_attributes if command.search_attributes is None else command.search_attributes,
         "header": command.header or old.header,
         "attempt": 1,
     }
+    for name in ("memo", "search_attributes"):
+        if getattr(command, name) is not None:
+            changes[name] = getattr(command, name)
     return _new_run(state, successor, changes)
 
 
@@ -90,28 +95,14 @@ def _new_run(state: ExecutionState, successor: Successor, changes: dict[str, Any
         initiator=successor.initiator,
         continued_failure=successor.failure,
         first_workflow_task_backoff=successor.backoff,
-        **changes,
+        **{"memo": state.memo, "search_attributes": state.search_attributes, **changes},
     )
     moved = tuple(
         (update.delivery, update.identity)
         for update_id, update in state.admitted.items()
         if update_id not in successor.settled
     )
-    return NewRun(successor.run_id, _with_signals(started, successor.signals), moved)
-
-
-def _with_signals(
-    started: ev.WorkflowExecutionStarted, signals: Sequence[ev.WorkflowExecutionSignaled]
-) -> list[ev.AnyEvent]:
-    events = first_events(started)
-    if not signals:
-        return events
-    del events[1:]
-    for event_id, signal in enumerate(signals, 2):
-        events.append(structs.replace(signal, event_id=event_id, event_time=started.event_time))
-    if not started.first_workflow_task_backoff:
-        events.append(_first_task(started, len(events) + 1))
-    return events
+    return NewRun(successor.run_id, first_events(started, successor.signals), moved)
 
 
 def _first_task(started: ev.WorkflowExecutionStarted, event_id: int) -> ev.WorkflowTaskScheduled:

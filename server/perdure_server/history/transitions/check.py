@@ -7,11 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 from perdure_proto import commands as c
+from perdure_proto.attributes import merged
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.events import TimerFired
 from perdure_proto.failures import Failure, ServerFailure
+from perdure_proto.waitpoints import SIGNAL_PREFIX
 from perdure_server.config import Limits
+from perdure_server.history.properties import wrong_attributes, wrong_memo, wrong_text
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.ticks import refusal
 
@@ -20,6 +23,9 @@ _TIMER_MAX = timedelta(days=36_500)
 
 class Overlay:
     """What the commands before this one will have changed."""
+
+    memo: dict[str, Any] | None = None
+    search_attributes: dict[str, Any] | None = None
 
     def __init__(self, state: ExecutionState, limits: Limits) -> None:
         self.state = state
@@ -74,6 +80,7 @@ def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
     overlay.activity_ids.add(command.activity_id)
     wrong = command.retry_policy.refusal() if command.retry_policy else None
     wrong = wrong or (command.priority.refusal() if command.priority else None)
+    wrong = wrong or wrong_text("summary", command.summary, overlay.limits.summary_bytes_max)
     return wrong or _timeouts(command) or _size(overlay, command.input, command.kwargs, _header(command.header))
 
 
@@ -92,7 +99,7 @@ def _start_timer(overlay: Overlay, command: c.StartTimer) -> str | None:
     if not timedelta(0) <= command.start_to_fire_timeout <= _TIMER_MAX:
         return f"a timer runs from 0 to {_TIMER_MAX.days} days"
     overlay.timers.add(command.timer_id)
-    return None
+    return wrong_text("summary", command.summary, overlay.limits.summary_bytes_max)
 
 
 def _cancel_timer(overlay: Overlay, command: c.CancelTimer) -> str | None:
@@ -131,11 +138,17 @@ def _child(overlay: Overlay, command: c.StartChildWorkflowExecution) -> str | No
             workflow_run_timeout=command.workflow_run_timeout,
             workflow_task_timeout=command.workflow_task_timeout,
         )
+        or wrong_memo(command.memo, overlay.limits)
+        or wrong_attributes(command.search_attributes, overlay.limits)
+        or wrong_text("summary", command.summary, overlay.limits.summary_bytes_max)
+        or wrong_text("static_details", command.static_details, overlay.limits.details_bytes_max)
         or _size(overlay, command.input, command.kwargs, _header(command.header))
     )
 
 
 def _signal(overlay: Overlay, command: c.SignalExternalWorkflowExecution) -> str | None:
+    if command.signal_name.startswith(SIGNAL_PREFIX):
+        return f"signals {SIGNAL_PREFIX}… complete waitpoints: resume by token"
     return (
         _names(overlay, signal_name=command.signal_name)
         or _message(overlay, command)
@@ -203,9 +216,11 @@ def _result(overlay: Overlay, command: c.CompleteWorkflowExecution) -> str | Non
 
 def _continue(overlay: Overlay, command: c.ContinueAsNewWorkflowExecution) -> str | None:
     wrong = command.retry_policy.refusal() if command.retry_policy else None
-    notes = [encoder.encode(each) for each in (command.memo, command.search_attributes) if each is not None]
-    sized = _size(overlay, command.input, command.kwargs, _header(command.header)) or _size(overlay, *notes)
-    return wrong or _next_times(command) or sized
+    if command.memo is not None:
+        wrong = wrong or wrong_memo(command.memo, overlay.limits)
+    if command.search_attributes is not None:
+        wrong = wrong or wrong_attributes(command.search_attributes, overlay.limits)
+    return wrong or _next_times(command) or _size(overlay, command.input, command.kwargs, _header(command.header))
 
 
 def _next_times(command: c.ContinueAsNewWorkflowExecution) -> str | None:
@@ -219,12 +234,20 @@ def _next_times(command: c.ContinueAsNewWorkflowExecution) -> str | None:
     return None
 
 
+def _upsert_attributes(overlay: Overlay, command: c.UpsertWorkflowSearchAttributes) -> str | None:
+    current = overlay.state.search_attributes if overlay.search_attributes is None else overlay.search_attributes
+    overlay.search_attributes = merged(current, command.search_attributes)
+    return wrong_attributes(overlay.search_attributes, overlay.limits)
+
+
+def _modify_memo(overlay: Overlay, command: c.ModifyWorkflowProperties) -> str | None:
+    current = overlay.state.memo if overlay.memo is None else overlay.memo
+    overlay.memo = merged(current, command.upserted_memo)
+    return wrong_memo(overlay.memo, overlay.limits)
+
+
 def _marker(overlay: Overlay, command: c.RecordMarker) -> str | None:
     return _size(overlay, command.details)
-
-
-def _not_here_yet(overlay: Overlay, command: Any) -> str | None:
-    return "NOT_SUPPORTED: this version of the server does not have it"
 
 
 CHECKS: dict[type[c.Command], Callable[[Overlay, Any], str | None]] = {
@@ -243,7 +266,7 @@ CHECKS: dict[type[c.Command], Callable[[Overlay, Any], str | None]] = {
     c.StartChildWorkflowExecution: _child,
     c.SignalExternalWorkflowExecution: _signal,
     c.RequestCancelExternalWorkflowExecution: _message,
-    c.UpsertWorkflowSearchAttributes: _not_here_yet,
-    c.ModifyWorkflowProperties: _not_here_yet,
+    c.UpsertWorkflowSearchAttributes: _upsert_attributes,
+    c.ModifyWorkflowProperties: _modify_memo,
 }
 """What each command must satisfy."""

@@ -7,16 +7,18 @@ is ever lost to a completion.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from perdure_proto import commands as c
 from perdure_proto import events as ev
+from perdure_proto.attributes import merged
 from perdure_proto.errors import Code
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Draft, Moment, NewRun, OfferActivity, UpdateRejected
+from perdure_server.history.properties import wrong_text
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions import activity as act
 from perdure_server.history.transitions.across import initiate_cancel, initiate_child, initiate_signal
@@ -45,6 +47,9 @@ class Refusal(Struct, frozen=True):
 class Turn:
     """One workflow task being written."""
 
+    upserted: dict[str, dict[str, Any]] | None = None
+    """What this answer made of memo and search attributes, by their names: the state has it only later."""
+
     def __init__(self, draft: Draft, request: req.CompleteWorkflowTask, completed_event_id: int) -> None:
         self.draft = draft
         self.state = draft.state
@@ -62,11 +67,27 @@ class Turn:
         """Writes an event that this task caused."""
         return self.draft.add(kind, workflow_task_completed_event_id=self.completed_event_id, **attributes)
 
+    def upsert(self, name: Literal["memo", "search_attributes"], change: dict[str, Any]) -> None:
+        """Memo or search attributes change; the next run of the chain begins with what they become."""
+        self.upserted = upserted = self.upserted or {}
+        upserted[name] = merged(upserted.get(name, getattr(self.state, name)), change)
+
+    def next_run(self) -> NewRun | None:
+        """The run that goes on where this answer closes its own."""
+        new_run = self.new_run
+        if new_run is None or not self.upserted:
+            return new_run
+        started: Any = new_run.events[0]
+        return structs.replace(new_run, events=[structs.replace(started, **self.upserted), *new_run.events[1:]])
+
 
 def refusal(state: ExecutionState, request: req.CompleteWorkflowTask, moment: Moment) -> Refusal | None:
     """Why the commands cannot be taken, or None."""
     overlay = Overlay(state, moment.limits)
     closing = False
+    too_long = wrong_text("current_details", request.current_details or "", moment.limits.details_bytes_max)
+    if too_long:
+        return Refusal(Code.BAD_COMMAND, "BAD_COMMAND", too_long, overlay.failure(too_long))
     for command in request.commands:
         wrong = overlay.wrong_after_close(command) if closing else CHECKS[type(command)](overlay, command)
         if wrong is not None:
@@ -78,8 +99,8 @@ def refusal(state: ExecutionState, request: req.CompleteWorkflowTask, moment: Mo
         return Refusal(Code.UNHANDLED_COMMAND, "UNHANDLED_COMMAND", "news came while the workflow was closing")
     limits = moment.limits
     events = state.last_event_id + len(request.commands)
-    too_long = events > limits.history_events_max - limits.history_events_reserved
-    if not closing and (too_long or state.history_bytes > limits.history_bytes_max):
+    is_full = events > limits.history_events_max - limits.history_events_reserved
+    if not closing and (is_full or state.history_bytes > limits.history_bytes_max):
         wrong = f"HISTORY_LIMIT: {state.last_event_id} events of {state.history_bytes} bytes: continue as new"
         return Refusal(Code.HISTORY_LIMIT, "BAD_COMMAND", wrong, overlay.failure(wrong))
     return None
@@ -184,6 +205,16 @@ def _cancel_external(turn: Turn, command: c.RequestCancelExternalWorkflowExecuti
     initiate_cancel(turn.draft, turn.add, command)
 
 
+def _upsert_attributes(turn: Turn, command: c.UpsertWorkflowSearchAttributes) -> None:
+    turn.upsert("search_attributes", command.search_attributes)
+    turn.add(ev.UpsertWorkflowSearchAttributes, search_attributes=command.search_attributes)
+
+
+def _modify_memo(turn: Turn, command: c.ModifyWorkflowProperties) -> None:
+    turn.upsert("memo", command.upserted_memo)
+    turn.add(ev.WorkflowPropertiesModified, upserted_memo=command.upserted_memo)
+
+
 def _complete(turn: Turn, command: c.CompleteWorkflowExecution) -> None:
     ending = Ending(
         now=turn.draft.now,
@@ -234,6 +265,9 @@ def _continue(turn: Turn, command: c.ContinueAsNewWorkflowExecution) -> None:
         settled=turn.settled_updates,
     )
     turn.new_run = continue_as_new(turn.state, command, successor)
+    for name in ("memo", "search_attributes"):
+        if turn.upserted and getattr(command, name) is not None:
+            turn.upserted.pop(name, None)
     started = turn.new_run.events[0]
     assert isinstance(started, ev.WorkflowExecutionStarted)
     turn.closing = turn.add(
@@ -296,6 +330,8 @@ COMMANDS: dict[type[c.Command], Callable[[Turn, Any], None]] = {
     c.StartChildWorkflowExecution: _start_child,
     c.SignalExternalWorkflowExecution: _signal_external,
     c.RequestCancelExternalWorkflowExecution: _cancel_external,
+    c.UpsertWorkflowSearchAttributes: _upsert_attributes,
+    c.ModifyWorkflowProperties: _modify_memo,
     c.CompleteWorkflowExecution: _complete,
     c.FailWorkflowExecution: _fail,
     c.CancelWorkflowExecution: _cancel,

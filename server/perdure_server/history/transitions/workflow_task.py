@@ -79,7 +79,7 @@ def complete(state: ExecutionState, request: req.CompleteWorkflowTask, moment: M
     else:
         flush(draft, turn.cancelled_timers)  # nothing but firings of timers that these commands cancel
     decision = draft.decision()
-    decision.new_run = turn.new_run
+    decision.new_run = turn.next_run()
     return decision
 
 
@@ -268,6 +268,7 @@ def _write_task(draft: Draft, task: WorkflowTaskState, request: req.CompleteWork
         started_event_id=started,
         identity=request.identity,
         build_id=request.build_id,
+        current_details=request.current_details,
     )
     draft.has_task = False
     return completed.event_id

@@ -56,6 +56,36 @@ async def test_requests_of_web_pages_are_refused(origin: str) -> None:
         assert [] == h.api.asked
 
 
+async def test_a_token_is_permission_enough() -> None:
+    """A waitpoint is resumed without a key, from any page, by any name of the server, as any type of content."""
+    settings = msgspec.structs.replace(SETTINGS, api_key="secret")
+    async with house(settings) as h:
+        asked = {"Host": "hooks.example", "Origin": "https://mail.example", "Content_Type": "text/plain"}
+        assert 200 == (await h.send("POST", "/api/v1/resume/token", b"3", **asked)).status
+        assert ("token", b"3") == tuple(map(_plain, h.api.last("resume_waitpoint")))
+        assert 405 == (await h.send("GET", "/api/v1/resume/token", None, **asked)).status
+        assert 401 == (await h.get("/api/v1/namespaces/default/waitpoints")).status
+
+
+@pytest.mark.parametrize("path", ["/api/v1/resume", "/api/v1/resume/a/b", "/api/v1/resume/../namespaces"])
+async def test_the_way_of_tokens_leads_nowhere_else(path: str) -> None:
+    """What is beside it asks for the key, or is not there."""
+    async with house(msgspec.structs.replace(SETTINGS, api_key="secret")) as h:
+        assert (await h.send("POST", path, b"3")).status in {401, 404}
+        assert [] == h.api.asked
+
+
+async def test_no_body_is_the_value_null() -> None:
+    """A webhook that sends nothing completes a waitpoint with nothing."""
+    async with house() as h:
+        assert 200 == (await h.send("POST", "/api/v1/resume/token")).status
+        assert b"null" == _plain(h.api.last("resume_waitpoint")[1])
+
+
+def _plain(given: object) -> object:
+    return bytes(given) if isinstance(given, msgspec.Raw) else given
+
+
 async def test_our_own_pages_may_ask() -> None:
     """The server's own origin is good."""
     async with house() as h:

@@ -24,7 +24,7 @@ from perdure_server.history.invariants import same_state, violations
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.chain import first_events
 from tests.runs import NEXT_RUN_ID, Run, started_event
-from tests.transcripts.scenarios import closings
+from tests.transcripts.across import closings
 
 SECOND = timedelta(seconds=1)
 FAILURE = Failure(message="no", info=ApplicationFailure(type="No"))
@@ -223,7 +223,6 @@ def some_commands(world: World, pick: int) -> list[c.AnyCommand]:
         lambda: [c.StartTimer(timer_id=world.next(), start_to_fire_timeout=pick * 5 * SECOND)],
         lambda: [c.CancelTimer(timer_id=timer_id) for timer_id in timers[:1]],
         lambda: [c.RequestCancelActivityTask(scheduled_event_id=each) for each in list(state.activities)[:2]],
-        lambda: [c.RecordMarker(marker_name="patch")],
         lambda: [
             c.StartChildWorkflowExecution(workflow_id=world.next(), workflow_type="A") for _ in range(1 + pick % 3)
         ],
@@ -231,6 +230,8 @@ def some_commands(world: World, pick: int) -> list[c.AnyCommand]:
             c.SignalExternalWorkflowExecution(workflow_id="other", signal_name="s"),
             c.RequestCancelExternalWorkflowExecution(workflow_id="other"),
         ],
+        lambda: [c.RecordMarker(marker_name="patch"), c.ModifyWorkflowProperties(upserted_memo={world.next(): pick})],
+        lambda: [c.UpsertWorkflowSearchAttributes(search_attributes={str(pick): pick or None})],
         lambda: [c.AcceptUpdate(update_id=each) for each in update_ids],
         lambda: [c.RejectUpdate(update_id=each, failure=FAILURE) for each in update_ids],
         lambda: [c.CompleteUpdate(update_id=each) for each in open_updates],

@@ -1,0 +1,2 @@
+-- name: read_secret
+select secret from secrets where name = $1

@@ -1,0 +1,56 @@
+"""The tokens of waitpoints, made of what the service tells a worker once, before it takes its first task.
+
+The same on every replay: of the run, the name, its number and its end, with a key that stays. Where no service is there
+(a replay from a file) no token is worth anything, and none is made. It must not know signals.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from perdure.exceptions import RPCError
+from perdure_proto.ids import shard_of
+from perdure_proto.service import WaitpointSettings
+from perdure_proto.waitpoints import WaitpointToken, sealed
+from perdure_worker.exchange import Exchange
+
+if TYPE_CHECKING:
+    from perdure_worker.run import Run
+
+NO_TOKEN: Final = "no-service"  # noqa: S105 - it opens nothing
+PATIENCE: Final = 10.0
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_settings: Final = msgspec.json.Decoder(WaitpointSettings)
+
+
+def make_token(run: Run, name: str, number: int, expires_at: datetime | None) -> tuple[str, str]:
+    """The token of a waitpoint, and the address that completes it."""
+    settings = run.options.waitpoints
+    if settings is None:
+        return NO_TOKEN, NO_TOKEN
+    token = WaitpointToken(
+        namespace_id=settings.namespace_id,
+        shard_id=shard_of(run.options.namespace, run.workflow_id, settings.shards),
+        run_id=run.run_id,
+        number=number,
+        expires_at_ms=0 if expires_at is None else (expires_at - _EPOCH) // timedelta(milliseconds=1),
+        name=name,
+    )
+    text = sealed(token, bytes.fromhex(settings.key))
+    return text, f"{settings.url.rstrip('/')}/api/v1/resume/{text}"
+
+
+async def fetch_settings(exchange: Exchange, namespace_path: str, address: str) -> WaitpointSettings | None:
+    """What the service says, however long it takes; None where it refuses, as an older one does.
+
+    A service that has no public address is where the worker reaches it.
+    """
+    try:
+        settings = await exchange.read(f"{namespace_path}/waitpoints", _settings, patience=PATIENCE)
+    except RPCError:
+        return None
+    return settings if settings.url else msgspec.structs.replace(settings, url=address)
