@@ -64,7 +64,8 @@ class Reads:
         rows = await self._engine.store.history(
             execution.key.shard_id, execution.run_id, after, self._engine.settings.history_page_rows
         )
-        is_last = not rows or (rows[-1].last_event_id >= execution.state.last_event_id)
+        # Memory may be ahead of what was read: a run that closed meanwhile has more to tell.
+        is_last = (rows[-1].last_event_id if rows else after) >= execution.state.last_event_id
         following = 0 if is_last and not execution.state.is_open else (rows[-1].last_event_id if rows else after) + 1
         return svc.HistoryAnswer(
             run_id=execution.run_id, events=msgspec.Raw(_events_after(rows, after)), next_event_id=following
