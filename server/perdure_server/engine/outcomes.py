@@ -70,6 +70,21 @@ class Outcomes:
             self._note(execution, request.scheduled_event_id)
         return decision
 
+    def is_clear(self, execution: Execution, request: req.Request) -> bool:
+        """Whether a request that is decided outside of `transact` closes nothing that is not sealed."""
+        return not (execution.transactional and self._in_the_way(execution, request, self._engine.now()))
+
+    async def clear(self, execution: Execution, request: req.Request) -> None:
+        """Seals what such a request would close. Whoever asked for it calls `leave` in the end."""
+        if execution.transactional:
+            for scheduled_event_id in self._in_the_way(execution, request, self._engine.now()):
+                await self._seal(execution, scheduled_event_id)
+
+    async def leave(self, execution: Execution) -> None:
+        """Takes the seals away again that have closed nothing."""
+        if not execution.held:
+            await self._unseal_open(execution)
+
     async def sweep(self) -> None:
         """Looks for the outcomes of all that has been pending for a while."""
         engine = self._engine

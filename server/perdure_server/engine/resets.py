@@ -154,24 +154,25 @@ class Resets:
     async def _switch(
         self, base: Execution, copy: Copy, messages: MessagesAfter, request: svc.ResetWorkflowRequest
     ) -> Execution:
-        """Waits for a moment at which all that came is known, and begins the new run in it."""
-        residents = self._engine.residents
+        """Waits for a moment at which all that came is known, and begins the new run in it.
+
+        Law: a transactional activity is closed only behind its seal, and the termination must not be held until then.
+        """
+        residents, outcomes, end = self._engine.residents, self._engine.outcomes, req.TerminateExecution()
         for _ in range(_TRIES_MAX):
             current = await residents.find(base.namespace, base.workflow_id)
-            await current.landed()
-            await messages.read()
-            closed = await self._closed_children(base, copy.state)
-            is_current = residents.current.get(current.workflow) is current and not current.is_lost
-            if current.transactional and current.state.is_open:
-                raise ServiceError(
-                    Code.UNAVAILABLE,
-                    "an activity of the run may commit its transaction now: try again, or terminate the run first",
-                )
-            if is_current and current.batch is None and messages.are_complete(current):
-                return self._begin(current, base, copy, messages, (closed, request))
-        raise ServiceError(
-            Code.UNAVAILABLE, "messages come faster than they can be read: pause the workflow, try again"
-        )
+            try:
+                await outcomes.clear(current, end)
+                await current.landed()
+                await messages.read()
+                closed = await self._closed_children(base, copy.state)
+                is_current = residents.current.get(current.workflow) is current and not current.is_lost
+                is_still = current.batch is None and outcomes.is_clear(current, end)
+                if is_current and is_still and messages.are_complete(current):
+                    return self._begin(current, base, copy, messages, (closed, request))
+            finally:
+                await outcomes.leave(current)
+        raise ServiceError(Code.UNAVAILABLE, "messages come faster than they are read: pause the workflow, try again")
 
     def _begin(
         self,
@@ -202,7 +203,7 @@ class Resets:
         following = Execution(copy.key, current.workflow, current.namespace_id, copy.state)
         if current.state.is_open:
             end = self._end(current, base, following, request)
-            engine.transact(current, structs.replace(end, reset_event_id=messages.shared_until(current)))
+            engine.transactor.transact(current, structs.replace(end, reset_event_id=messages.shared_until(current)))
             following.after = current
             current.on_leave = lambda: engine.offer_workflow_task(following)
         engine.residents.add(following, is_current=True)

@@ -110,7 +110,7 @@ def _offer(to: ActivityState) -> list[OfferActivity | PushCancel]:
 def _tell(activity: ActivityState, reason: str) -> list[OfferActivity | PushCancel]:
     """As in Temporal, where an attempt hears of it with its next heartbeat: who does not heartbeat is left alone."""
     beats = activity.scheduled.heartbeat_timeout is not None or activity.heartbeat_at is not None
-    if activity.started_at is None or not beats:
+    if activity.started_at is None or not beats or activity.is_detached:
         return []
     event_id = activity.scheduled.event_id
     return [PushCancel(event_id, activity.attempt, activity.session, activity.started_at, reason)]
