@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from perdure_proto import commands as c
 from perdure_proto import service as svc
 from perdure_proto import tasks
 from perdure_proto.errors import Code, ServiceError
+from perdure_server.history import requests as req
 from tests.engine import NAMESPACE, Cluster, OneServer, Worker, is_waiting
 
 ACTIVITY = c.ScheduleActivityTask(activity_id="1", activity_type="Pay")
@@ -223,3 +225,22 @@ async def test_a_buffered_signal_hears_that_the_server_is_over(cluster: Cluster)
     with pytest.raises(ServiceError) as refused:
         await signalling
     assert Code.UNAVAILABLE == refused.value.code
+
+
+async def test_a_run_that_closes_while_it_is_read_has_more_to_come(
+    server: OneServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who follows a history is not told that it ends before its last event was given."""
+    await server.start()
+    read = server.store.history
+
+    async def history(*arguments: Any) -> Any:
+        rows = await read(*arguments)
+        server.engine.transact(server.run(), req.TerminateExecution())
+        return rows
+
+    monkeypatch.setattr(server.store, "history", history, raising=False)
+    answer = await server.api.history(NAMESPACE, "order", "", 2, 0)
+    monkeypatch.undo()
+    assert (b"[]", 3) == (bytes(answer.events), answer.next_event_id)
+    assert 0 == (await server.api.history(NAMESPACE, "order", "", 2, 0)).next_event_id
