@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import psutil
 
 from perdure_server.embedded import EmbeddedPostgres
 from perdure_server.store.migrate import migrate
@@ -93,6 +94,14 @@ class Process:
         """Send a signal: SIGKILL, SIGTERM, SIGSTOP, SIGCONT."""
         assert self._child is not None, f"{self.name} was not started"
         self._child.send_signal(number)
+
+    async def until_stopped(self) -> None:
+        """Wait until a SIGSTOP has taken effect: a SIGCONT before that would be lost."""
+        assert self._child is not None, f"{self.name} was not started"
+        shown = psutil.Process(self._child.pid)
+        async with asyncio.timeout(SECONDS_MAX):
+            while await asyncio.to_thread(shown.status) != psutil.STATUS_STOPPED:
+                pass
 
     async def kill(self) -> None:
         """Kill -9."""

@@ -79,8 +79,8 @@ async def test_a_kill_between_any_two_steps_pays_once(box: Machine, victim: str)
             shop.at(step, "kill" if victim == "worker" else "stop")
             handle = await client.start_workflow(paying, order, id=order)
             await shop.worker.until_said(REACHED, after=heard, step=step)
+            await (shop.worker.ended() if victim == "worker" else shop.worker.until_stopped())
             if victim == "worker":
-                await shop.worker.ended()
                 await shop.worker.start()
             elif victim == "server":
                 await shop.server.kill()
@@ -102,6 +102,7 @@ async def test_a_worker_that_stood_still_does_not_pay_again(box: Machine, step: 
     async with await Client.connect(shop.server.address) as client:
         handle = await client.start_workflow(paying_soon, "order", id="order")
         await shop.worker.until_said(REACHED)
+        await shop.worker.until_stopped()
         other = shop.new_worker("other")
         await other.start()
         result = await handle.result()
@@ -117,6 +118,7 @@ async def test_a_worker_that_stops_before_its_commit_is_not_waited_for_forever(b
     async with await Client.connect(shop.server.address) as client:
         handle = await client.start_workflow(paying_once, "order", id="order")
         await shop.worker.until_said(REACHED)
+        await shop.worker.until_stopped()
         other = shop.new_worker("other")
         await other.start()
         with pytest.raises(WorkflowFailureError):
