@@ -143,7 +143,8 @@ class Worker:
         self._client.service.eager_workers.remove(self.task_queue, assembly.eager_starts)
         try:
             if not taking.done():
-                await assembly.stop()
+                # In a task of its own: until 3.11.3 a timeout in one that was cancelled ends as another cancellation.
+                await asyncio.get_running_loop().create_task(assembly.stop())
         finally:
             taking.cancel()
             await asyncio.wait([taking])
