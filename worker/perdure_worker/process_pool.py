@@ -87,6 +87,10 @@ class Child:
         """Ends it at once."""
         self.process.kill()
 
+    def bury(self) -> None:
+        """Waits until it has ended: nobody else would, and it would be a zombie for as long as this process lives."""
+        self.process.join(ENDING_SECONDS_MAX)
+
     def ended(self) -> str:
         """How it ended, after it has."""
         self.process.join(ENDING_SECONDS_MAX)
@@ -125,6 +129,7 @@ class ProcessPool:
             raise ApplicationError(f"the process of the activity {how}", type=CRASHED) from None
         except BaseException:
             mine.kill()
+            mine.bury()
             self._drop(mine)
             raise
         finally:
@@ -139,6 +144,8 @@ class ProcessPool:
             children = list(self._children)
         for each in children:
             each.kill()
+        for each in children:
+            each.bury()
 
     def _drive(
         self, mine: Child, attempt: Runtime, call: child.Call
@@ -207,6 +214,7 @@ class ProcessPool:
                 self._idle.append(mine)
                 return
         mine.kill()
+        mine.bury()
         self._drop(mine)
 
     def _drop(self, mine: Child) -> None:

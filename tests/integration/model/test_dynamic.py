@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from perdure import RawValue
 from perdure.exceptions import WorkflowFailureError, WorkflowUpdateFailedError
-from perdure_proto.service import DescribeTaskQueueAnswer
+from perdure_proto.service import DescribeTaskQueueAnswer, PollerInfo
 from tests.integration.model.stack import Stack, stack_of
 from tests.programs import model_dynamic as program
 
@@ -71,8 +71,10 @@ async def test_arguments_that_do_not_fit_are_refused(stack: Stack) -> None:
 async def test_a_queue_shows_who_takes_everything(stack: Stack) -> None:
     """Its workers name their types, and say that they take others too."""
     path = f"/api/v1/namespaces/default/task-queues/{stack.task_queue}"
-    answer = await stack.client.service.connection.call("GET", path, None, DescribeTaskQueueAnswer)
-    (poller,) = answer.pollers
+    pollers: tuple[PollerInfo, ...] = ()
+    while not pollers:  # the worker may not have polled yet
+        pollers = (await stack.client.service.connection.call("GET", path, None, DescribeTaskQueueAnswer)).pollers
+    (poller,) = pollers
     assert (("fixed",), True, ("known",), True) == (
         poller.workflow_types,
         poller.dynamic_workflows,

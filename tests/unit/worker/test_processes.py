@@ -183,3 +183,11 @@ async def test_an_attempt_can_leave_its_process() -> None:
     """It is completed from elsewhere, as one in the worker is."""
     async with serving(activities=[program.leaves]) as one:
         assert ActivityTaskDetached(token="a") == await ended(one, "a", "leaves")
+
+
+async def test_no_process_is_left_unburied() -> None:
+    """A worker that has stopped leaves no zombie to the process that it ran in."""
+    async with serving(activities=[program.pid]) as one:
+        pid = int(await result_of(one, "a", "pid"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
