@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 import click
 from rich.console import Group as Lines
@@ -13,15 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from perdure.cli.chain_options import attempt_fields, attempt_options
+from perdure.cli.claim_options import claim_options
 from perdure.cli.exits import CommandError, Exit
 from perdure.cli.failure_text import failure_line
-from perdure.cli.inputs import input_options, mapping_option
+from perdure.cli.inputs import input_options
 from perdure.cli.output import compact, fields, instant, json_text, table
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION, SETTINGS, Decorated, option, options
 from perdure.cli.workflow_views import STATUS_STYLE, pending_activity
 from perdure_proto import service as svc
-from perdure_proto.options import IdConflictPolicy, IdReusePolicy
 
 _PAGE_MAX = 500
 _OPEN = frozenset({"RUNNING", "PAUSED"})
@@ -33,23 +33,7 @@ def start_options(function: Decorated) -> Decorated:
     function = options(SETTINGS["task_queue"], SETTINGS["identity"])(function)
     for decorate in (
         click.option("--summary", default="", help="One line about this activity."),
-        mapping_option("--search-attribute", "--search-attributes", "search_attributes", help="What to find it by."),
-        mapping_option("--memo", help="What is kept beside it."),
-        click.option("--request-id", default="", help="A repeat with the same id gets the first answer."),
-        click.option(
-            "--id-reuse-policy",
-            type=click.Choice(get_args(IdReusePolicy)),
-            default="allow_duplicate",
-            show_default=True,
-            help="When an activity of this id has closed.",
-        ),
-        click.option(
-            "--id-conflict-policy",
-            type=click.Choice(get_args(IdConflictPolicy)),
-            default="fail",
-            show_default=True,
-            help="When an activity of this id is running.",
-        ),
+        claim_options("activity"),
         attempt_options,
         click.option("--heartbeat-timeout", type=DURATION, help="Longest gap between two heartbeats."),
         click.option("--schedule-to-start-timeout", type=DURATION, help="Limit of the wait for a worker."),

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import sys
 import uuid
-from typing import Any, get_args
+from typing import Any
 
 import click
 import msgspec
 from rich.text import Text
 
 from perdure.cli.chain_options import chain_fields, chain_options
+from perdure.cli.claim_options import claim_options
 from perdure.cli.exits import CommandError, Exit, usage_error
 from perdure.cli.failure_text import failure_line
-from perdure.cli.inputs import input_options, json_option, mapping_option, read_inputs, read_keywords
+from perdure.cli.inputs import input_options, json_option, read_inputs, read_keywords
 from perdure.cli.output import json_text
 from perdure.cli.progress import Progress
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION, SETTINGS, Decorated, options
-from perdure_proto.options import IdConflictPolicy, IdReusePolicy
 from perdure_proto.service import StartSignal, StartWorkflowAnswer, StartWorkflowRequest, WorkflowResultAnswer
 
 
@@ -27,23 +27,7 @@ def start_options(function: Decorated) -> Decorated:
     function = options(SETTINGS["task_queue"], SETTINGS["identity"])(function)
     for decorate in (
         click.option("--summary", "--static-summary", "summary", default="", help="One line about this execution."),
-        mapping_option("--search-attribute", "--search-attributes", "search_attributes", help="What to find it by."),
-        mapping_option("--memo", help="What is kept beside it."),
-        click.option("--request-id", default="", help="A repeat with the same id gets the first answer."),
-        click.option(
-            "--id-reuse-policy",
-            type=click.Choice(get_args(IdReusePolicy)),
-            default="allow_duplicate",
-            show_default=True,
-            help="When an execution of this id has closed.",
-        ),
-        click.option(
-            "--id-conflict-policy",
-            type=click.Choice(get_args(IdConflictPolicy)),
-            default="fail",
-            show_default=True,
-            help="When an execution of this id is running.",
-        ),
+        claim_options("execution"),
         click.option("--task-timeout", type=DURATION, help="Limit of one workflow task."),
         click.option("--run-timeout", type=DURATION, help="Limit of one run."),
         click.option("--execution-timeout", type=DURATION, help="Limit of the whole chain of runs."),
