@@ -45,7 +45,7 @@ from perdure_server.history import requests as req
 from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.evolve import begin
 from perdure_server.history.outbox import farewell, outbox
-from perdure_server.matching.port import PRIORITY_DEFAULT, TaskRef
+from perdure_server.matching.port import PRIORITY_DEFAULT, TaskKind, TaskRef
 from perdure_server.matching.service import Matching
 from perdure_server.store.port import Parked, RunKey, Store
 
@@ -224,7 +224,7 @@ class Engine:
         queue = scheduled.task_queue or execution.state.started.task_queue
         self._offer(execution, "activity", scheduled_event_id, queue, scheduled.activity_type)
 
-    def _offer(self, execution: Execution, kind: str, scheduled_event_id: int, queue: str, type_name: str) -> None:
+    def _offer(self, execution: Execution, kind: TaskKind, scheduled_event_id: int, queue: str, type_name: str) -> None:
         place = (kind, scheduled_event_id)
         if place in execution.offered:
             return
@@ -232,7 +232,7 @@ class Engine:
         own = activity.scheduled.priority if activity is not None else None
         priority = merged_priority(own, execution.state.started.priority) or _PRIORITY_DEFAULT
         ref = TaskRef(
-            kind="activity" if kind == "activity" else "workflow",
+            kind=kind,
             namespace=execution.queue_namespace,
             task_queue=queue,
             shard_id=execution.key.shard_id,
@@ -247,9 +247,9 @@ class Engine:
         )
         if execution.seat is not None:
             execution.seat.ref = ref
-            execution.offered.add(place)  # type: ignore[arg-type]
+            execution.offered.add(place)
         elif self.matching.offer(ref):
-            execution.offered.add(place)  # type: ignore[arg-type]
+            execution.offered.add(place)
         else:
             self._park(execution, ref)
 

@@ -25,7 +25,7 @@ from perdure_server.history.transitions.across import initiate_cancel, initiate_
 from perdure_server.history.transitions.chain import Successor, continue_as_new
 from perdure_server.history.transitions.check import CHECKS, Overlay
 from perdure_server.history.transitions.cron import Ending, next_run
-from perdure_server.history.transitions.execution import release_workers, run_after_failure
+from perdure_server.history.transitions.execution import let_go_of_all, run_after_failure
 
 CLOSING = (
     c.CompleteWorkflowExecution,
@@ -230,7 +230,7 @@ def _complete(turn: Turn, command: c.CompleteWorkflowExecution) -> None:
         encoding=command.encoding,
         new_execution_run_id=turn.new_run.run_id if turn.new_run else "",
     )
-    release_workers(turn.draft)
+    let_go_of_all(turn.draft)
 
 
 def _fail(turn: Turn, command: c.FailWorkflowExecution) -> None:
@@ -244,12 +244,12 @@ def _fail(turn: Turn, command: c.FailWorkflowExecution) -> None:
         retry_state=retry_state,
         new_execution_run_id=turn.new_run.run_id if turn.new_run else "",
     )
-    release_workers(turn.draft)
+    let_go_of_all(turn.draft)
 
 
 def _cancel(turn: Turn, command: c.CancelWorkflowExecution) -> None:
     turn.closing = turn.add(ev.WorkflowExecutionCanceled, details=command.details, encoding=command.encoding)
-    release_workers(turn.draft)
+    let_go_of_all(turn.draft)
 
 
 def _continue(turn: Turn, command: c.ContinueAsNewWorkflowExecution) -> None:
@@ -282,7 +282,7 @@ def _continue(turn: Turn, command: c.ContinueAsNewWorkflowExecution) -> None:
         workflow_task_timeout=started.workflow_task_timeout,
         backoff_start_interval=started.first_workflow_task_backoff,
     )
-    release_workers(turn.draft)
+    let_go_of_all(turn.draft)
 
 
 def _accept_update(turn: Turn, command: c.AcceptUpdate) -> None:

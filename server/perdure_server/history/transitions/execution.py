@@ -89,7 +89,7 @@ def terminate(state: ExecutionState, request: req.TerminateExecution, moment: Mo
         reset_run_id=request.reset_run_id,
         reset_event_id=request.reset_event_id,
     )
-    release_workers(draft)
+    let_go_of_all(draft)
     return draft.decision()
 
 
@@ -110,7 +110,7 @@ def time_out(state: ExecutionState, request: req.TimeOutExecution, moment: Momen
         retry_state=retry_state,
         new_execution_run_id=new_run.run_id if new_run else "",
     )
-    release_workers(draft)
+    let_go_of_all(draft)
     decision = draft.decision()
     decision.new_run = new_run
     return decision
@@ -166,7 +166,7 @@ def retry_run(
     return try_again(state, successor), retry.state
 
 
-def release_workers(draft: Draft, reason: str = "WORKFLOW_CLOSED") -> None:
+def let_go_of_all(draft: Draft, reason: str = "WORKFLOW_CLOSED") -> None:
     """Tells the workers of a closing run that their attempts are no longer wanted, and the other executions."""
     for scheduled_event_id, activity in draft.state.activities.items():
         if activity.started_at is not None and not activity.closing:
