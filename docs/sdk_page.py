@@ -33,12 +33,8 @@ MODULES = (
     "perdure_worker",
 )
 LINE_MAX = 100
-NOT_HERE = re.compile(r"[Nn]ot in this version|not supported yet")
 
-INTRO = (
-    "Every name that is public, with its docstring. What is marked *not in this version* has its final name and type "
-    "already and raises `NotSupportedError` when it is used. A name that several modules offer is described once."
-)
+INTRO = "Every name that is public, with its docstring. A name that several modules offer is described once."
 
 
 def sdk_page() -> str:
@@ -67,8 +63,6 @@ def entry(module: str, name: str, seen: set[tuple[str, str]]) -> Iterator[str]:
         return
     seen.add((found.module, original))
     yield f"### `{module}.{name}`"
-    if NOT_HERE.search(found.doc.partition("Args:")[0]):
-        yield "*Not in this version.*"
     yield from described(found, name)
 
 

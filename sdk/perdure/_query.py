@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 LONG_POLL_SECONDS: Final = 20.0
 """How long one request waits for a result, an update or new events."""
+LIST_PAGE_MAX: Final = 100
+"""Rows that a list fetches at a time."""
 
 
 def query_of(given: Mapping[str, str | float]) -> str:

@@ -15,6 +15,7 @@ from perdure._failures import exception_of
 from perdure._history import WorkflowExecutionStatus
 from perdure._options import NamedRetryPolicy, checked
 from perdure._parameters import Parameters
+from perdure._query import LIST_PAGE_MAX
 from perdure._service import Service
 from perdure.exceptions import ActivityAlreadyStartedError, ActivityFailureError, RPCError
 from perdure_proto import service as svc
@@ -25,7 +26,6 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
-LIST_PAGE_MAX: Final[int] = 100
 _OPEN: Final[frozenset[str]] = frozenset({"RUNNING", "PAUSED"})
 
 

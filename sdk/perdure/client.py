@@ -42,6 +42,7 @@ from perdure._history import (
 from perdure._messages import Outgoing, SignalCall, UpdateCall, outgoing, seconds_of
 from perdure._notes import plain_attributes, plain_memo
 from perdure._options import StartOptions, checked
+from perdure._query import LIST_PAGE_MAX
 from perdure._service import Service
 from perdure._standalone import (
     ActivityExecution,
@@ -102,9 +103,6 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 DEFAULT_TASK_QUEUE: Final = "default"
-
-LIST_PAGE_MAX: Final = 100
-"""Rows that a list fetches at a time."""
 
 
 class Client(StandaloneActivities):
@@ -238,8 +236,8 @@ class Client(StandaloneActivities):
             result_type: what the result of a workflow given by name comes back as.
             options: `id`, `task_queue` and the rest of `StartOptions`.
 
-        Raises `WorkflowAlreadyStartedError` when the id is taken, `ConversionError` for an argument that does not
-        fit, `NotSupportedError` for an option that this version does not have.
+        Raises `WorkflowAlreadyStartedError` when the id is taken, and `ConversionError` for an argument that does
+        not fit.
 
         Example:
             ``handle = await client.start_workflow(hello, "Ada", id="hello-1", task_queue="default")``

@@ -27,7 +27,6 @@ __all__ = [
     "ConversionError",
     "FailureError",
     "NondeterminismError",
-    "NotSupportedError",
     "PerdureError",
     "RPCError",
     "RetryState",
@@ -51,10 +50,6 @@ class PerdureError(Exception):
     def cause(self) -> BaseException | None:
         """What caused this error: its `__cause__`."""
         return self.__cause__
-
-
-class NotSupportedError(PerdureError):
-    """A part of the model that this version does not have; the message names it."""
 
 
 class ConversionError(PerdureError, TypeError):

@@ -35,7 +35,7 @@ class WorkerOptions(Struct, frozen=True, kw_only=True):
     deployment_name: str = ""
 
     def check(self) -> None:
-        """Raises `TypeError`, `ValueError` or `NotSupportedError`, naming the option."""
+        """Raises `TypeError` or `ValueError`, naming the option."""
         if not self.task_queue:
             raise ValueError("task_queue must be the name of a task queue")
         for name in ("workflow_tasks", "activities", "local_activities"):
