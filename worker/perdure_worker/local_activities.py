@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from msgspec import Struct, structs
 
@@ -45,6 +45,23 @@ INTERVALS_TO_MAXIMUM: Final = 100
 """The longest interval is so many times the first, where the policy does not say."""
 
 Ended = Callable[[LocalActivityResult], None]
+
+
+class Unlimited:
+    """The timeout of what has none."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    def expired(self) -> bool:
+        """It never is."""
+        return False
+
+
+UNLIMITED: Final = Unlimited()
 
 
 class LocalParts(Struct, frozen=True, kw_only=True):
@@ -115,9 +132,9 @@ class LocalAttempts:
 
     async def _try(self) -> LocalActivityResult:
         """The time of an attempt begins when it has a slot, that of all of them together when the first one waits."""
-        last = asyncio.timeout_at(None if self._expires_at == float("inf") else self._expires_at)
+        last = UNLIMITED if self._expires_at == float("inf") else asyncio.timeout_at(self._expires_at)
         limit = self._activity.start_to_close_timeout
-        own = asyncio.timeout(None if limit is None else limit.total_seconds())
+        own = UNLIMITED if limit is None else asyncio.timeout(limit.total_seconds())
         try:
             async with last, self._parts.slots, own:
                 activity = self._parts.registry.activity(self._activity.activity_type)

@@ -33,32 +33,37 @@ CRASHED: Final = "ProcessCrashed"
 ENDING_SECONDS_MAX: Final = 5.0
 
 _context = multiprocessing.get_context("spawn")
+_stopping = threading.Lock()
 
 
 class Stop:
-    """Whether an attempt is to stop, and what is called when it is; thread-safe."""
+    """Whether an attempt is to stop, and what is called when it is; thread-safe.
+
+    All share one lock: each attempt has one of these, and hardly any is ever asked to stop.
+    """
+
+    __slots__ = ("_call", "_is_set")
 
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.Lock()
+        self._is_set = False
         self._call: Callable[[], None] | None = None
 
     def set(self) -> None:
         """Asks it to stop."""
-        self._event.set()
-        with self._lock:
+        with _stopping:
+            self._is_set = True
             if self._call is not None:
                 self._call()
 
     def is_set(self) -> bool:
         """Whether it was asked to."""
-        return self._event.is_set()
+        return self._is_set
 
     def calls(self, call: Callable[[], None] | None) -> None:
         """From now on this is called to stop it; at once, if it was asked to stop before. None: nothing any more."""
-        with self._lock:
+        with _stopping:
             self._call = call
-            if call is not None and self._event.is_set():
+            if call is not None and self._is_set:
                 call()
 
 

@@ -171,14 +171,15 @@ class WorkflowInstance:
                 error=error,
             )
         activities, execution = self._parts.activities, self._run.execution
-        if execution.closed:
+        closed = execution.closed
+        if closed:
             self._ending.warn_of_abandoned()
         outcome = Outcome(
             commands=execution.commands(),
-            local_activities=[] if execution.closed else activities.told(),
+            local_activities=[] if closed else activities.told(),
             local_cancelled=activities.cancelled(),
-            local_pending=0 if execution.closed else activities.local_pending,
-            closed=execution.closed,
+            local_pending=0 if closed else activities.local_pending,
+            closed=closed,
             current_details=self._run.news_of_details,
         )
         self._in_turn = outcome.local_pending > 0

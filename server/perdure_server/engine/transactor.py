@@ -29,19 +29,23 @@ from perdure_server.history.evolve import evolve, record
 from perdure_server.history.outbox import farewell
 from perdure_server.store.port import STATUS_NUMBERS, BufferedEvent, RunChange
 
-_PERSISTED = (
-    rec.AttemptFailed,
-    rec.AttemptHeartbeat,
-    rec.AttemptDetached,
-    rec.TransactionBegun,
-    rec.ActivityControlled,
+_PERSISTED = frozenset(
+    {
+        rec.AttemptFailed,
+        rec.AttemptHeartbeat,
+        rec.AttemptDetached,
+        rec.TransactionBegun,
+        rec.ActivityControlled,
+    }
 )
-_OF_ATTEMPTS = (
-    rec.AttemptStarted,
-    rec.AttemptFailed,
-    rec.AttemptHeartbeat,
-    rec.AttemptReturned,
-    rec.ActivityControlled,
+_OF_ATTEMPTS = frozenset(
+    {
+        rec.AttemptStarted,
+        rec.AttemptFailed,
+        rec.AttemptHeartbeat,
+        rec.AttemptReturned,
+        rec.ActivityControlled,
+    }
 )
 _OFFERS = (OfferActivity, Deliver)
 _PAUSES = frozenset({ev.WorkflowExecutionPaused, ev.WorkflowExecutionUnpaused})
@@ -247,21 +251,22 @@ class Transactor:
 
     def _record(self, execution: Execution, fact: rec.AnyRecord) -> None:
         record(execution.state, fact)
-        if isinstance(fact, rec.EventBuffered):
+        kind = type(fact)
+        if kind is rec.EventBuffered:
             self._await_flush(execution)
-        elif isinstance(fact, rec.BufferFlushed):
+        elif kind is rec.BufferFlushed:
             self._flushed(execution)
-        elif isinstance(fact, _OF_ATTEMPTS):
-            self._attempt(execution, fact.scheduled_event_id)
+        elif kind in _OF_ATTEMPTS:
+            self._attempt(execution, fact)
+        elif kind is rec.SpeculationDropped:
+            wake_all(execution.event_waiters)
         elif isinstance(fact, rec.TaskFailedAgain):
             execution.add_deadline(Deadline(fact.not_before, req.RetryWorkflowTask()))
-        elif isinstance(fact, rec.SpeculationDropped):
-            wake_all(execution.event_waiters)
-        if isinstance(fact, _PERSISTED) or (isinstance(fact, rec.AttemptReturned) and _kept(execution, fact)):
-            self.write_row(execution, fact.scheduled_event_id)
+        if kind in _PERSISTED or (isinstance(fact, rec.AttemptReturned) and _kept(execution, fact)):
+            self.write_row(execution, _activity_of(fact))
 
-    def _attempt(self, execution: Execution, scheduled_event_id: int) -> None:
-        activity = execution.state.activities.get(scheduled_event_id)
+    def _attempt(self, execution: Execution, fact: rec.AnyRecord) -> None:
+        activity = execution.state.activities.get(_activity_of(fact))
         if activity is not None:
             for deadline in activity_deadlines(activity):
                 execution.add_deadline(deadline)
@@ -332,6 +337,11 @@ def _upserted(staged: Staged) -> tuple[bytes | None, bytes | None]:
 def _kept(execution: Execution, fact: rec.AttemptReturned) -> bool:
     """Whether a row says that the attempt runs, which is no longer true."""
     return execution.state.activities[fact.scheduled_event_id].row_started_at is not None
+
+
+def _activity_of(fact: rec.AnyRecord) -> int:
+    scheduled_event_id: int = getattr(fact, "scheduled_event_id", 0)
+    return scheduled_event_id
 
 
 def _has_row(execution: Execution, event: ev.AnyEvent) -> bool:

@@ -31,6 +31,8 @@ from perdure_server.matching.takers import Group
 
 UNKNOWN = -1
 """The slot of a token that the worker listed as held: only the engine can tell."""
+_GOES_ON = (ActivityHeartbeat, ActivityTransaction)
+"""What does not end the task that it speaks of."""
 
 
 class WorkerSession:
@@ -122,7 +124,7 @@ class WorkerSession:
     def completes(self, exchange: Exchange, completions: Iterable[AnyCompletion]) -> None:
         """These tasks are the worker's no more while their completions commit: silence cannot fail them."""
         for completion in completions:
-            if not isinstance(completion, ActivityHeartbeat | ActivityTransaction):
+            if not isinstance(completion, _GOES_ON):
                 slot = self.holding.pop(completion.token, None)
                 if slot is not None:
                     exchange.completing[completion.token] = slot

@@ -39,6 +39,8 @@ COMMAND_EVENTS: Final[frozenset[type[Event]]] = frozenset(
 )
 """The events that commands become; a server writes none of them by itself."""
 
+_UNDOES_TASK: Final = (ev.WorkflowTaskFailed, ev.WorkflowTaskTimedOut)
+
 SILENT_EVENTS: Final[frozenset[type[Event]]] = frozenset(
     {
         ev.WorkflowTaskScheduled,
@@ -126,7 +128,7 @@ class HistoryReader:
             yield event
 
     def _note(self, event: AnyEvent) -> None:
-        if isinstance(event, ev.WorkflowTaskFailed | ev.WorkflowTaskTimedOut):
+        if isinstance(event, _UNDOES_TASK):
             self._started = None
             if isinstance(event, ev.WorkflowTaskFailed) and event.cause == "RESET_WORKFLOW":
                 self._reseed = event.new_run_id

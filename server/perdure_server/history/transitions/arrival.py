@@ -15,6 +15,7 @@ from perdure_server.history.decision import Draft, OfferActivity, OfferWorkflowT
 from perdure_server.history.kinds import CLOSES_ACTIVITY, CLOSES_CHILD
 from perdure_server.history.state import ExecutionState
 
+_CLOSE_LATE = frozenset({ev.ActivityTaskStarted, *CLOSES_ACTIVITY, *CLOSES_CHILD})
 _NO_NEWS = (ev.WorkflowExecutionPaused, ev.WorkflowExecutionUnpaused)
 """What a workflow is not told of."""
 
@@ -103,7 +104,7 @@ def flush(draft: Draft, cancelled_timers: Collection[str] = ()) -> bool:
     for event in waiting:
         if isinstance(event, ev.WorkflowExecutionUnpaused):
             resume(draft)
-        if isinstance(event, (ev.ActivityTaskStarted, *CLOSES_ACTIVITY, *CLOSES_CHILD)):
+        if type(event) in _CLOSE_LATE:
             late.append(event)
         elif isinstance(event, ev.ChildWorkflowExecutionStarted):
             started[event.initiated_event_id] = draft.place(event).event_id

@@ -72,7 +72,7 @@ def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
     taken = command.activity_id in overlay.state.activity_ids or command.activity_id in overlay.activity_ids
     if taken:
         return f"activity id {command.activity_id!r} is pending already"
-    wrong = _names(overlay, activity_id=command.activity_id, activity_type=command.activity_type)
+    wrong = _name(overlay, "activity_id", command.activity_id) or _name(overlay, "activity_type", command.activity_type)
     if wrong is not None:
         return wrong
     if len(overlay.state.activities) + len(overlay.activity_ids) >= overlay.limits.pending_activities_max:
@@ -168,10 +168,17 @@ def _message(
 
 def _names(overlay: Overlay, **names: str) -> str | None:
     for name, value in names.items():
-        if "\0" in value:
-            return f"{name} has a NUL character"
-        if not value or len(value) > overlay.limits.id_length_max:
-            return f"{name} must have 1 to {overlay.limits.id_length_max} characters"
+        wrong = _name(overlay, name, value)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def _name(overlay: Overlay, name: str, value: str) -> str | None:
+    if "\0" in value:
+        return f"{name} has a NUL character"
+    if not value or len(value) > overlay.limits.id_length_max:
+        return f"{name} must have 1 to {overlay.limits.id_length_max} characters"
     return None
 
 

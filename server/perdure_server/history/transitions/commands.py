@@ -33,6 +33,7 @@ CLOSING = (
     c.CancelWorkflowExecution,
     c.ContinueAsNewWorkflowExecution,
 )
+_ANSWERS_UPDATE = (c.AcceptUpdate, c.RejectUpdate)
 
 
 class Refusal(Struct, frozen=True):
@@ -108,7 +109,7 @@ def refusal(state: ExecutionState, request: req.CompleteWorkflowTask, moment: Mo
 
 def names_unknown_update(state: ExecutionState, request: req.CompleteWorkflowTask) -> bool:
     """Whether an answer is about an update that this owner was never asked for."""
-    answers = [each for each in request.commands if isinstance(each, c.AcceptUpdate | c.RejectUpdate)]
+    answers = [each for each in request.commands if isinstance(each, _ANSWERS_UPDATE)]
     return any(answer.update_id not in state.admitted for answer in answers)
 
 
