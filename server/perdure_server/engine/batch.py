@@ -198,6 +198,7 @@ class Batch:
             if staged.key.run_id not in self.refused:
                 for effect in staged.effects:
                     effect()
+        self.runs.clear()  # effects refer to the batch: a landed one would be left to the garbage collector
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
