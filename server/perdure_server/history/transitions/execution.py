@@ -49,14 +49,16 @@ def signal(state: ExecutionState, request: req.SignalExecution, moment: Moment) 
 
 
 def cancel(state: ExecutionState, request: req.CancelExecution, moment: Moment) -> Decision:
-    """Asks the workflow to stop; it hears of it once, however often it is asked."""
-    if request.request_id and request.request_id in state.request_ids:
+    """Asks the workflow to stop; it hears of it once, however often it is asked.
+
+    Law: where it was asked already nothing is written, not even the request id, so whoever repeats such a request
+    after the close, because its answer was lost, must get that answer again.
+    """
+    if (request.request_id and request.request_id in state.request_ids) or is_asked_to_stop(state):
         return NOTHING
     refused = _closed(state)
     if refused is not None:
         return refused
-    if is_asked_to_stop(state):
-        return NOTHING
     draft = Draft(state, moment)
     arrive(
         draft,
