@@ -410,6 +410,7 @@ class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
 
     `execution_time` is when the first task of the run was or is due: later than the start after a start delay, the
     backoff of a retry, or for a tick of `cron_schedule`. `last_failure` is that of the run before this one.
+    `cancel_reason` is what the first cancel request said.
     """
 
     execution: WorkflowExecutionInfo
@@ -429,6 +430,7 @@ class DescribeWorkflowAnswer(Message, frozen=True, kw_only=True):
     retry_policy: RetryPolicy | None = None
     attempt: int = 1
     cancel_requested: bool = False
+    cancel_reason: str = ""
     pause: PauseInfo | None = None
     pending_workflow_task: PendingWorkflowTask | None = None
     pending_activities: tuple[PendingActivity, ...] = ()
@@ -465,6 +467,7 @@ class DescribeActivityAnswer(Message, frozen=True, kw_only=True):
     execution: ActivityExecutionInfo
     pending: PendingActivity | None = None
     cancel_requested: bool = False
+    cancel_reason: str = ""
     static_summary: str = ""
     static_details: str = ""
 

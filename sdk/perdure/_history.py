@@ -88,6 +88,10 @@ class WorkflowExecutionDescription(WorkflowExecution, frozen=True, kw_only=True)
     static_summary: str
     static_details: str
     current_details: str
+    cancel_requested: bool
+    """Whether somebody asked it to stop."""
+    cancel_reason: str
+    """What the first cancel request said."""
     raw: DescribeWorkflowAnswer
 
 
@@ -112,6 +116,8 @@ def description_of(answer: DescribeWorkflowAnswer) -> WorkflowExecutionDescripti
         static_summary=answer.static_summary,
         static_details=answer.static_details,
         current_details=answer.current_details,
+        cancel_requested=answer.cancel_requested,
+        cancel_reason=answer.cancel_reason,
         raw=answer,
     )
 

@@ -78,6 +78,8 @@ class ActivityExecutionDescription(ActivityExecution, frozen=True, kw_only=True)
 
     pending: svc.PendingActivity | None
     cancel_requested: bool
+    cancel_reason: str
+    """What the first cancel request said."""
     static_summary: str
     static_details: str
 
@@ -123,6 +125,7 @@ class StandaloneActivityHandle(Generic[R_co]):
             **_fields(answer.execution),
             pending=answer.pending,
             cancel_requested=answer.cancel_requested,
+            cancel_reason=answer.cancel_reason,
             static_summary=answer.static_summary,
             static_details=answer.static_details,
         )

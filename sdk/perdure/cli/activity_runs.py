@@ -20,7 +20,7 @@ from perdure.cli.inputs import input_options
 from perdure.cli.output import compact, fields, instant, json_text, table
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION, SETTINGS, Decorated, option, options
-from perdure.cli.workflow_views import STATUS_STYLE, pending_activity
+from perdure.cli.workflow_views import STATUS_STYLE, asked_to_stop, pending_activity
 from perdure_proto import service as svc
 
 _PAGE_MAX = 500
@@ -202,7 +202,7 @@ def _description(answer: svc.DescribeActivityAnswer) -> Iterator[RenderableType]
             ("closed", instant(info.close_time)),
             ("memo", compact(info.memo) if info.memo else ""),
             ("search attributes", compact(info.search_attributes) if info.search_attributes else ""),
-            ("cancel requested", "yes" if answer.cancel_requested else ""),
+            ("cancel requested", asked_to_stop(answer)),
         ]
     )
     if answer.pending is not None:

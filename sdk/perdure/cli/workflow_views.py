@@ -18,6 +18,7 @@ from perdure.cli.timeline import Timeline
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import (
     CountWorkflowsAnswer,
+    DescribeActivityAnswer,
     DescribeWorkflowAnswer,
     PauseInfo,
     PendingActivity,
@@ -128,7 +129,7 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
             ("run expires", instant(answer.run_expiration_time)),
             ("chain expires", instant(answer.execution_expiration_time)),
             ("paused", _pause(answer.pause) if answer.pause else ""),
-            ("cancel requested", "yes" if answer.cancel_requested else ""),
+            ("cancel requested", asked_to_stop(answer)),
             ("parent", answer.parent_workflow_id),
             ("messages under way", str(answer.pending_messages or "")),
             ("pending timers", str(answer.pending_timers or "")),
@@ -145,6 +146,13 @@ def _description(answer: DescribeWorkflowAnswer) -> Iterator[RenderableType]:
     for child in answer.pending_children:
         yield Text(f"\npending child {child.workflow_type}", style="bold")
         yield _child(child)
+
+
+def asked_to_stop(answer: DescribeWorkflowAnswer | DescribeActivityAnswer) -> str:
+    """Whether somebody did, and why; empty where nobody did."""
+    if not answer.cancel_requested:
+        return ""
+    return f"yes: {answer.cancel_reason}" if answer.cancel_reason else "yes"
 
 
 def _waits(answer: DescribeWorkflowAnswer) -> bool:

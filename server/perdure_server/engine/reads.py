@@ -20,7 +20,7 @@ from perdure_server.history.deadlines import expires_at
 from perdure_server.history.retry import DEFAULT_POLICY
 from perdure_server.history.state import ActivityState, ChildState, ExecutionState
 from perdure_server.history.transitions.activity import deadline
-from perdure_server.history.transitions.arrival import is_waiting
+from perdure_server.history.transitions.arrival import cancel_reason, is_waiting
 from perdure_server.matching.port import TaskKind
 from perdure_server.store.port import STATUS_NAMES, ExecutionRow, HistoryRow, NamespaceRow
 
@@ -83,6 +83,7 @@ class Reads:
 
     def _description(self, execution: Execution) -> svc.DescribeWorkflowAnswer:
         state, started = execution.state, execution.state.started
+        asked = cancel_reason(state)
         return svc.DescribeWorkflowAnswer(
             execution=_info(execution),
             first_execution_run_id=started.first_execution_run_id,
@@ -99,7 +100,8 @@ class Reads:
             workflow_task_timeout=started.workflow_task_timeout,
             retry_policy=started.retry_policy,
             attempt=started.attempt,
-            cancel_requested=state.cancel_requested,
+            cancel_requested=asked is not None,
+            cancel_reason=asked or "",
             pause=_pause(execution),
             pending_workflow_task=self._pending_task(execution),
             pending_activities=tuple(self._pending_activity(execution, each) for each in state.activities.values()),
@@ -237,7 +239,7 @@ def result_answer(execution: Execution) -> svc.WorkflowResultAnswer:
         workflow_type=state.started.workflow_type,
         result=getattr(closed, "result", msgspec.Raw(b"null")),
         encoding=getattr(closed, "encoding", ""),
-        failure=_failure(closed),
+        failure=_failure(closed, execution.state.cancel_reason),
         new_run_id=getattr(closed, "new_execution_run_id", ""),
     )
 
@@ -264,12 +266,12 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _failure(closed: ev.AnyEvent | None) -> Failure | None:
+def _failure(closed: ev.AnyEvent | None, cancel_reason: str) -> Failure | None:
     if isinstance(closed, ev.WorkflowExecutionFailed):
         return closed.failure
     if isinstance(closed, ev.WorkflowExecutionCanceled):
         info = CanceledFailure(details=closed.details, encoding=closed.encoding)
-        return Failure(message="the workflow was cancelled", info=info)
+        return Failure(message=cancel_reason or "the workflow was cancelled", info=info)
     if isinstance(closed, ev.WorkflowExecutionTerminated):
         return Failure(message=closed.reason or "the workflow was terminated", info=TerminatedFailure())
     if isinstance(closed, ev.WorkflowExecutionTimedOut):

@@ -81,6 +81,7 @@ class Standalone:
             execution=_info(answer.execution),
             pending=answer.pending_activities[0] if answer.pending_activities else None,
             cancel_requested=answer.cancel_requested,
+            cancel_reason=answer.cancel_reason,
             static_summary=answer.static_summary,
             static_details=answer.static_details,
         )

@@ -159,7 +159,7 @@ def _message_answered(state: ExecutionState, event: Any) -> None:
 
 
 def _cancel_requested(state: ExecutionState, event: ev.WorkflowExecutionCancelRequested) -> None:
-    state.cancel_requested = True
+    state.cancel_requested, state.cancel_reason = True, event.cause
     _remember(state, event.request_id, event)
 
 

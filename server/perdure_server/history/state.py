@@ -25,7 +25,7 @@ from perdure_proto.options import ExecutionStatus, RetryPolicy
 from perdure_proto.payload import NULL
 from perdure_proto.tasks import UpdateDelivery
 
-STATE_VERSION = 4
+STATE_VERSION = 5
 """Version of `evolve`: a snapshot made by another one is ignored."""
 
 
@@ -208,6 +208,7 @@ class ExecutionState(Struct, kw_only=True):
     execution_expires_at: datetime | None = None
     previous_started_event_id: int = 0
     cancel_requested: bool = False
+    cancel_reason: str = ""
     memo: dict[str, Any] = field(default_factory=dict)
     search_attributes: dict[str, Any] = field(default_factory=dict)
     """These two are replaced by what an upsert makes of them, never changed: the first event shares its own."""

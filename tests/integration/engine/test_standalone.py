@@ -87,7 +87,8 @@ async def test_a_running_one_is_asked_to_stop(server: OneServer, worker: Worker)
     await start(server)
     task = await worker.activity_task()
     await server.api.cancel_activity(NAMESPACE, "pay", svc.CancelWorkflowRequest(reason="no"))
-    assert (await server.api.describe_activity(NAMESPACE, "pay", "")).cancel_requested
+    told = await server.api.describe_activity(NAMESPACE, "pay", "")
+    assert (True, "no") == (told.cancel_requested, told.cancel_reason)
     await worker.respond(tasks.ActivityTaskCancellation(token=task.token))
     assert "CANCELED" == (await result(server)).status
 

@@ -232,6 +232,20 @@ def test_describe_shows_what_an_execution_says(perdure: Perdure, service: FakeSe
     assert set() == {"summary An order", "details # For Ada", "current details packs **book**"} - set(told)
 
 
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [("no longer needed", "cancel requested yes: no longer needed"), ("", "cancel requested yes")],
+)
+def test_describe_says_why_an_execution_is_to_stop(
+    perdure: Perdure, service: FakeService, reason: str, expected: str
+) -> None:
+    """The reason of the cancel request, where it gave one."""
+    answer = DescribeWorkflowAnswer(execution=INFO, cancel_requested=True, cancel_reason=reason)
+    service.answer("GET", ORDER, answer)
+    told = [" ".join(line.split()) for line in perdure("workflow", "describe", "order-1").out.splitlines()]
+    assert expected in told
+
+
 def test_show_has_the_summaries(perdure: Perdure, service: FakeService) -> None:
     """Beside the activity, the timer and the task; Markdown is cut to a part of a line."""
     events: list[AnyEvent] = [

@@ -68,8 +68,15 @@ def is_delayed(state: ExecutionState) -> bool:
 
 def is_asked_to_stop(state: ExecutionState) -> bool:
     """Whether a cancel request has come, be it written yet or not."""
-    waiting = any(isinstance(event, ev.WorkflowExecutionCancelRequested) for event in state.buffer)
-    return state.cancel_requested or waiting
+    return cancel_reason(state) is not None
+
+
+def cancel_reason(state: ExecutionState) -> str | None:
+    """What the cancel request says, be it written yet or not; None where none has come."""
+    if state.cancel_requested:
+        return state.cancel_reason
+    waiting = (event.cause for event in state.buffer if isinstance(event, ev.WorkflowExecutionCancelRequested))
+    return next(waiting, None)
 
 
 def schedule_task(draft: Draft, attempt: int = 1) -> None:
