@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from perdure_worker.guard.asyncio_sets import install_ordered_sets
+from perdure_worker.guard.asyncio_timeouts import install_timeouts
 from perdure_worker.guard.audit import install_audit
 from perdure_worker.guard.blocking import install_refusals
 from perdure_worker.guard.chance import install_chance
@@ -39,6 +40,7 @@ def install(current: ContextVar[RuntimeT | None]) -> None:
     install_chance(seam)
     install_refusals(seam)
     install_ordered_sets()
+    install_timeouts()
     install_audit(seam)
 
 
