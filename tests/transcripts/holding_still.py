@@ -99,7 +99,9 @@ def reset() -> Script:
     again = ev.WorkflowExecutionSignaled(event_id=20, event_time=script.run.now, signal_name="late", request_id="r2")
     known = ev.WorkflowExecutionSignaled(event_id=7, event_time=script.run.now, signal_name="early", request_id="r1")
     told = ev.WorkflowExecutionUpdateAdmitted(event_id=0, event_time=script.run.now, update_id="u", update_name="set")
-    script.after(50).ask(req.ResetExecution(base_run_id="base", reason="bug", events=(known, again, told)))
+    script.after(50).ask(
+        req.ResetExecution(base_run_id="base", replaced_run_id="latest", events=(known, again, told), reason="bug")
+    )
     script.begin(5)
     script.note("what was pending has its whole time again, a timer keeps its own")
     script.ask(req.FireTimer(timer_id="t", started_event_id=6))

@@ -106,6 +106,7 @@ def test_only_what_temporal_lacks_is_carried() -> None:
         ("WorkflowExecutionTerminated", "reset_run_id"),
         ("WorkflowExecutionTimedOut", "failure"),
         ("WorkflowExecutionUnpaused", "paused_for"),
+        ("WorkflowTaskFailed", "replaced_run_id"),
     } == carried
 
 

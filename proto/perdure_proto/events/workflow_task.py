@@ -70,7 +70,9 @@ class WorkflowTaskTimedOut(Event, frozen=True, kw_only=True):
 
 
 class WorkflowTaskFailed(Event, frozen=True, kw_only=True):
-    """The worker could not do the task, or its answer was refused."""
+    """The worker could not do the task, or its answer was refused. A reset gives up a task of `base_run_id`, goes on as
+    `new_run_id` and takes the place of `replaced_run_id`.
+    """
 
     type_id: ClassVar[int] = 9
     scheduled_event_id: int
@@ -82,6 +84,7 @@ class WorkflowTaskFailed(Event, frozen=True, kw_only=True):
     base_run_id: str = ""
     new_run_id: str = ""
     fork_event_version: int = 0
+    replaced_run_id: str = ""
 
 
 class MarkerRecorded(Event, frozen=True, kw_only=True):

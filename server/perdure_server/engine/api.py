@@ -67,6 +67,7 @@ class EngineApi:
         self.engine.outcomes.stop()
         self.engine.timers.stop()
         self.engine.outbox.stop()
+        self.engine.successions.stop()
         self.engine.abandon()
 
     async def start_workflow(

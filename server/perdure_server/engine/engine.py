@@ -28,6 +28,7 @@ from perdure_server.engine.execution import Execution, Held, wake_all
 from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.residents import Residents
 from perdure_server.engine.starts import stage_first_events
+from perdure_server.engine.successions import Successions, must_wait
 from perdure_server.engine.timers import Timers
 from perdure_server.engine.tokens import ActivityToken
 from perdure_server.engine.transactor import Transactor
@@ -72,6 +73,7 @@ class Engine:
         self.transactor = Transactor(committer, self, settings, limits)
         self.timers = Timers(self.now, self._due)
         self.outcomes = Outcomes(self)
+        self.successions = Successions(self)
         self.matching: Matching
         self.outbox: Outbox
         self.touched: dict[str, float] = {}
@@ -209,7 +211,7 @@ class Engine:
         task = execution.state.workflow_task
         if task is None or task.started is not None or execution.is_lost or execution.state.is_paused:
             return
-        if execution.after is not None and execution.after.owing:
+        if must_wait(execution):
             return
         self._offer(execution, "workflow", 0, execution.state.started.task_queue, execution.state.started.workflow_type)
 
@@ -293,6 +295,7 @@ class Engine:
         self.outbox.offer(execution, outbox(state))
         self._expect_workers(execution)
         self.outcomes.note(execution)
+        self.successions.resume(execution)
         self.timers.arm(execution)
         if 0 not in execution.parked and (state.workflow_task is None or state.workflow_task.not_before is None):
             self.offer_workflow_task(execution)

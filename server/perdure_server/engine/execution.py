@@ -89,7 +89,9 @@ class Execution:
         self.may_have_rows = False
         """Whether rows of `activities` may be kept beside its log."""
         self.after: Execution | None = None
-        """The run that was reset to this one, while it still closes children: their ids are free then."""
+        """The run whose place this one took in a reset: see `successions`."""
+        self.seeks_after = False
+        """That run is being looked for: it may owe something."""
         self.on_leave: Callable[[], None] | None = None
         """Called when this closed run owes nothing more."""
         self.owing: set[DeliveryKey] = set()

@@ -59,6 +59,18 @@ class Source(Struct, frozen=True):
         return f"{self.origin(event_id)}:{event_id}"
 
 
+def source_of(execution: Execution) -> Source:
+    """A run as those know it whom it tells something."""
+    started, origins = execution.state.started, execution.state.origins
+    return Source(
+        execution.namespace,
+        execution.workflow_id,
+        execution.run_id,
+        started.first_execution_run_id,
+        ((0, started.original_execution_run_id), *origins) if origins else (),
+    )
+
+
 class Answer(Struct, frozen=True):
     """What became of a delivery: the run that has it, or why none can."""
 
@@ -152,8 +164,8 @@ class Inbox:
         parent = await self._find(delivery)
         if parent is not None:
             parent = await self._reset_to(parent)
-        if parent is None:
-            return Answer()
+        if parent is None or source_of(parent).origin(delivery.event_id) != delivery.run_id:
+            return Answer()  # a child from after the point of a reset: that id is another event's in the new run
         assert delivery.closed is not None
         news = req.RecordChildClosed(
             initiated_event_id=delivery.event_id,

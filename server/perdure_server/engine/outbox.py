@@ -18,7 +18,7 @@ from msgspec import structs
 
 from perdure_proto.errors import ServiceError
 from perdure_server.engine.execution import Execution
-from perdure_server.engine.inbox import Answer, Inbox, Source
+from perdure_server.engine.inbox import Answer, Inbox, source_of
 from perdure_server.history import requests as req
 from perdure_server.history.outbox import Delivery
 from perdure_server.store.port import StoreUnavailableError
@@ -98,7 +98,7 @@ class Outbox:
 
     async def _send(self, execution: Execution, lane: deque[Delivery]) -> None:
         """The head of the lane, or the signals at its head. They leave the lane when their answers are staged."""
-        source = _source(execution)
+        source = source_of(execution)
         signals = _signals(lane)
         if len(signals) > 1:
             answers = await self._inbox.take_signals(source, signals)
@@ -142,17 +142,6 @@ class Outbox:
         if execution.wake_owed:
             execution.wake_owed = False
             self._engine.transactor.stage(execution).wake_gone = True
-
-
-def _source(execution: Execution) -> Source:
-    started, origins = execution.state.started, execution.state.origins
-    return Source(
-        execution.namespace,
-        execution.workflow_id,
-        execution.run_id,
-        started.first_execution_run_id,
-        ((0, started.original_execution_run_id), *origins) if origins else (),
-    )
 
 
 def _signals(lane: deque[Delivery]) -> list[Delivery]:

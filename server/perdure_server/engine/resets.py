@@ -192,6 +192,7 @@ class Resets:
         now = engine.now()
         ask = req.ResetExecution(
             base_run_id=base.run_id,
+            replaced_run_id=current.run_id,
             reason=request.reason,
             identity=request.identity,
             events=messages.to_tell(current),
@@ -204,8 +205,7 @@ class Resets:
         if current.state.is_open:
             end = self._end(current, base, following, request)
             engine.transactor.transact(current, structs.replace(end, reset_event_id=messages.shared_until(current)))
-            following.after = current
-            current.on_leave = lambda: engine.offer_workflow_task(following)
+        engine.successions.follow(following, current)
         engine.residents.add(following, is_current=True)
         self._stage(following, current, _request_key(request.request_id), decision)
         return following

@@ -83,6 +83,7 @@ def _task_started(state: ExecutionState, event: ev.WorkflowTaskStarted) -> None:
 def _task_completed(state: ExecutionState, event: ev.WorkflowTaskCompleted) -> None:
     state.workflow_task = None
     state.previous_started_event_id = event.started_event_id
+    state.replaced_run_id = ""
     state.refusals = 0
     if event.current_details is not None:
         state.current_details = event.current_details
@@ -92,8 +93,10 @@ def _task_failed(state: ExecutionState, event: ev.WorkflowTaskFailed) -> None:
     if event.cause == "RESET_WORKFLOW":
         state.workflow_task = None
         state.origins.append((event.event_id, event.new_run_id))
+        state.replaced_run_id = event.replaced_run_id
         freezing.restart_clocks(state, event.event_time)
         return
+    state.replaced_run_id = ""
     state.workflow_task = WorkflowTaskState(
         kind="transient",
         attempt=2,
@@ -105,6 +108,7 @@ def _task_failed(state: ExecutionState, event: ev.WorkflowTaskFailed) -> None:
 
 
 def _task_timed_out(state: ExecutionState, event: ev.WorkflowTaskTimedOut) -> None:
+    state.replaced_run_id = ""
     state.workflow_task = WorkflowTaskState(
         kind="transient", attempt=2, scheduled_at=event.event_time, last_failure_cause=event.timeout_type
     )

@@ -80,9 +80,11 @@ class ResetExecution(Request, frozen=True, kw_only=True):
     """Go on from a copied history: its last task is given up. `events` came later, and are told again.
 
     `closed_children` are those of the copy of whose end no event tells, for the run that they had was closed by then.
+    `replaced_run_id` was current until then.
     """
 
     base_run_id: str
+    replaced_run_id: str = ""
     reason: str = ""
     identity: str = ""
     events: tuple[AnyEvent, ...] = ()

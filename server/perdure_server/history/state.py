@@ -204,6 +204,8 @@ class ExecutionState(Struct, kw_only=True):
     """After a reset: from which event on the log was written by which run, beside the one that began it."""
     reset_at: datetime | None = None
     """When the run began as a copy of another, if it did."""
+    replaced_run_id: str = ""
+    """Until the first task after a reset has ended: the run whose place was taken, and whose leave comes first."""
     run_expires_at: datetime | None = None
     execution_expires_at: datetime | None = None
     previous_started_event_id: int = 0

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
 
 from perdure_proto import commands as c
 from perdure_proto import events as ev
 from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_proto.service import ReopenWorkflowRequest, ResetWorkflowAnswer, ResetWorkflowRequest
+from perdure_server.engine.inbox import Answer, Inbox, Source
+from perdure_server.history.outbox import Delivery
 from tests.engine import NAMESPACE, Cluster, OneServer, Worker
 from tests.integration.engine.test_across import CHILD, DONE, SIGNAL, cut_off, names, tasks_of, with_child
 
@@ -47,6 +52,105 @@ async def test_a_child_from_after_the_point_is_closed_first(server: OneServer, w
     assert "WorkflowExecutionTerminated" == (await server.event_types("child", first))[-1]
     assert first != server.run("child").run_id
     assert "StartChildWorkflowExecutionFailed" not in await server.event_types("parent")
+
+
+class Gates:
+    """Deliveries of these kinds wait, whatever server sends them, until their gate is set."""
+
+    def __init__(self) -> None:
+        self.close_child, self.child_closed, self.start_child = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.child_closed.set()
+        self.start_child.set()
+        self.has_told = asyncio.Event()
+        """The end of a child was told to its parent."""
+
+    async def passed(self, kind: str) -> None:
+        gate = getattr(self, kind, None)
+        if gate is not None:
+            await gate.wait()
+
+
+@pytest.fixture
+def gates(monkeypatch: pytest.MonkeyPatch) -> Gates:
+    """No child is closed by its policy before the test says so."""
+    gates, take = Gates(), Inbox.take
+
+    async def late(self: Inbox, source: Source, delivery: Delivery) -> Answer:
+        await gates.passed(delivery.kind)
+        answer = await take(self, source, delivery)
+        if delivery.kind == "child_closed":
+            gates.has_told.set()
+        return answer
+
+    monkeypatch.setattr(Inbox, "take", late)
+    return gates
+
+
+async def with_late_child(server: OneServer, worker: Worker) -> str:
+    """A parent whose second task, after event 4, started a child; the run id of the child."""
+    await server.start("parent")
+    await worker.turn(c.RecordMarker(marker_name="before"))
+    await server.signal("parent")
+    await worker.turn(CHILD)
+    for task in await tasks_of(worker, "parent", "child"):
+        await worker.answer(task)
+    return server.run("child").run_id
+
+
+async def closed_before_the_first_task(server: OneServer, gates: Gates) -> None:
+    """The task of the new run waits for the close of the child, and comes then."""
+    other = Worker(server, "worker-2")
+    assert () == (await other.poll(workflows=1, wait=0.05)).tasks
+    gates.close_child.set()
+    await other.turn(CHILD)
+    await tasks_of(other, "parent", "child")
+    assert "StartChildWorkflowExecutionFailed" not in await server.event_types("parent")
+
+
+async def test_a_new_owner_closes_the_children_first(
+    cluster: Cluster, server: OneServer, worker: Worker, gates: Gates
+) -> None:
+    """A server that dies between the reset and the close of a child leaves the waiting to its successor too."""
+    child = await with_late_child(server, worker)
+    await reset(server, event_id=4)
+    successor = await cluster.restart(server)
+    await closed_before_the_first_task(successor, gates)
+    assert "WorkflowExecutionTerminated" == (await successor.event_types("child", child))[-1]
+
+
+async def test_a_run_that_has_failed_closes_its_children_first(
+    cluster: Cluster, server: OneServer, worker: Worker, gates: Gates
+) -> None:
+    """What closed before the reset may owe the close of a child still; a restart changes nothing in that."""
+    await with_late_child(server, worker)
+    await server.signal("parent")
+    await worker.turn(FAILS)
+    await reset(server, event_id=4)
+    assert () == (await Worker(server, "worker-3").poll(workflows=1, wait=0.05)).tasks
+    await closed_before_the_first_task(await cluster.restart(server), gates)
+
+
+async def test_the_end_of_a_child_from_after_the_point_is_nobodys(
+    server: OneServer, worker: Worker, gates: Gates
+) -> None:
+    """The new run has begun another child with an event of the same id, and does not take the one for the other."""
+    await with_late_child(server, worker)
+    await server.signal("parent")
+    before = set(server.run("parent").state.children)
+    gates.close_child.set()
+    gates.child_closed.clear()
+    await reset(server, event_id=4)
+    other = Worker(server, "worker-2")
+    gates.start_child.clear()
+    await other.turn(CHILD)
+    assert before == set(server.run("parent").state.children)
+    gates.child_closed.set()
+    await gates.has_told.wait()
+    gates.start_child.set()
+    for task in await tasks_of(other, "parent", "child"):
+        await other.answer(task)
+    assert "RUNNING" == (await server.describe("child")).execution.status
+    assert ["ChildWorkflowExecutionStarted"] == names(await server.history("parent"), "ChildWorkflowExecution")[1:]
 
 
 async def test_an_end_that_came_after_the_point_is_told_again(server: OneServer, worker: Worker) -> None:

@@ -37,6 +37,7 @@ def reset(state: ExecutionState, request: req.ResetExecution, moment: Moment) ->
         identity=request.identity,
         base_run_id=request.base_run_id,
         new_run_id=state.run_id,
+        replaced_run_id=request.replaced_run_id,
     )
     _tell_again(draft, request)
     schedule_task(draft)
