@@ -184,6 +184,13 @@ def one_activity_is_paused() -> Script:
     script.begin(5)
     script.ask(req.UnpauseActivity(scheduled_event_id=6, delay=2 * SECOND, reset_attempts=True, reset_heartbeat=True))
     script.after(2).ask(req.RetryActivity(scheduled_event_id=6, attempt=1))
+    script.note("an attempt that runs goes on, and the next one is the first")
+    script.ask(req.FailActivity(**script.attempt(5), failure=FAILURE))
+    script.after(1).ask(req.RetryActivity(scheduled_event_id=5, attempt=2))
+    script.begin(5)
+    script.ask(req.PauseActivity(scheduled_event_id=5))
+    script.ask(req.UnpauseActivity(scheduled_event_id=5, reset_attempts=True))
+    script.ask(req.FailActivity(**script.attempt(5), failure=FAILURE))
     return script
 
 
@@ -194,9 +201,12 @@ def one_activity_is_reset() -> Script:
     for event_id in (5, 6):
         script.begin(event_id)
         script.ask(req.HeartbeatActivity(**script.attempt(event_id)))
-    script.ask(req.FailActivity(**script.attempt(5), failure=FAILURE))
+    first = script.attempt(5)
+    script.ask(req.FailActivity(**first, failure=FAILURE))
     script.after(8).ask(req.ResetActivity(scheduled_event_id=5, reset_heartbeat=True))
     script.begin(5)
+    script.note("attempts count from 1 again: the first one of before is another")
+    script.ask(req.CompleteActivity(**first))
     script.after(8).ask(req.TimeOutActivity(scheduled_event_id=5, attempt=1, timeout_type="SCHEDULE_TO_CLOSE"))
     script.ask(req.ResetActivity(scheduled_event_id=6))
     script.ask(req.FailActivity(**script.attempt(6), failure=FAILURE))

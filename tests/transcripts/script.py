@@ -111,6 +111,7 @@ class Script:
             "scheduled_event_id": scheduled_event_id,
             "attempt": activity.attempt,
             "started_at": activity.started_at or self.run.now,
+            "stamp": activity.stamp,
         }
 
     def copied(self) -> None:

@@ -135,6 +135,7 @@ class AsyncActivities:
             activity.scheduled.event_id,
             activity.attempt,
             activity.started_at or now,
+            activity.stamp,
         )
         return execution, fields_of(activity, request, token)
 
@@ -144,7 +145,7 @@ def is_of(token: ActivityToken, activity: ActivityState) -> bool:
 
     Where the start is not known, for an owner died before it was kept, the token says when it was.
     """
-    if activity.closing or token.attempt != activity.attempt:
+    if activity.closing or (token.attempt, token.stamp) != (activity.attempt, activity.stamp):
         return False
     if activity.started_at is None:
         return activity.next_attempt_at is None
@@ -157,5 +158,6 @@ def fields_of(activity: ActivityState, request: OnActivityRequest, token: Activi
         "scheduled_event_id": activity.scheduled.event_id,
         "attempt": activity.attempt,
         "started_at": token.started_at,
+        "stamp": token.stamp,
         "identity": request.identity,
     }

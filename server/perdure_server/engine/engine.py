@@ -264,7 +264,12 @@ class Engine:
 
     def _push_cancel(self, execution: Execution, effect: dec.PushCancel) -> None:
         token = ActivityToken(
-            execution.key.shard_id, execution.run_id, effect.scheduled_event_id, effect.attempt, effect.started_at
+            execution.key.shard_id,
+            execution.run_id,
+            effect.scheduled_event_id,
+            effect.attempt,
+            effect.started_at,
+            effect.stamp,
         )
         self.matching.push(effect.session, CancelActivity(token=str(token), reason=effect.reason))
 
@@ -305,17 +310,19 @@ class Engine:
 
     def _expect_workers(self, execution: Execution) -> None:
         """Attempts that the rows say are running: their workers have a while to come back."""
-        running = [(a.scheduled.event_id, a.attempt) for a in execution.state.activities.values() if a.started_at]
+        attempts = execution.state.activities.values()
+        running = [(each.scheduled.event_id, each.attempt, each.stamp) for each in attempts if each.started_at]
         if running:
             delay = self.settings.worker_lost_after.total_seconds()
             asyncio.get_running_loop().call_later(delay, self._miss_workers, execution, running)
 
-    def _miss_workers(self, execution: Execution, running: list[tuple[int, int]]) -> None:
-        for scheduled_event_id, attempt in running:
+    def _miss_workers(self, execution: Execution, running: list[tuple[int, int, int]]) -> None:
+        for scheduled_event_id, attempt, stamp in running:
             activity = execution.state.activities.get(scheduled_event_id)
-            if activity is None or activity.attempt != attempt or activity.started_at is None or execution.is_lost:
+            if activity is None or activity.started_at is None or execution.is_lost:
                 continue
-            if (scheduled_event_id, attempt) not in execution.confirmed:
+            is_pending = (activity.attempt, activity.stamp) == (attempt, stamp)
+            if is_pending and (scheduled_event_id, attempt, stamp) not in execution.confirmed:
                 self.lose_attempt(execution, scheduled_event_id)
 
     def lose_attempt(self, execution: Execution, scheduled_event_id: int) -> None:
@@ -335,6 +342,7 @@ class Engine:
             scheduled_event_id=scheduled_event_id,
             attempt=activity.attempt,
             started_at=activity.started_at,
+            stamp=activity.stamp,
             failure=failure,
         )
         self.transact(execution, request)

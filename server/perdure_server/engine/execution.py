@@ -104,8 +104,8 @@ class Execution:
         self.update_waiters: dict[str, list[UpdateWaiter]] = {}
         self.tried_builds: set[str] = set()
         """Build ids of the workers that failed the workflow task."""
-        self.confirmed: set[tuple[int, int]] = set()
-        """(scheduled event id, attempt) that a worker said it holds since this owner began."""
+        self.confirmed: set[tuple[int, int, int]] = set()
+        """(scheduled event id, attempt, stamp) that a worker said it holds since this owner began."""
         self.transactional = False
         """Whether an activity of it was ever allowed a transaction: the rules of `outcomes` hold from then on."""
         self.held: deque[Held] = deque()

@@ -217,6 +217,7 @@ class Handout:
             started_at=engine.now(),
             identity=session.worker.identity,
             session=session.id,
+            stamp=offered.stamp if offered is not None else 0,
         )
         activity: ActivityState | None = engine.transact(execution, request).answer
         if activity is None:
@@ -283,7 +284,7 @@ class Handout:
         return None if execution is None or execution.is_lost or not execution.state.is_open else execution
 
     def _confirm(self, execution: Execution, token: ActivityToken, session: Session) -> None:
-        execution.confirmed.add((token.scheduled_event_id, token.attempt))
+        execution.confirmed.add((token.scheduled_event_id, token.attempt, token.stamp))
         identity = session.worker.identity
         request = req.StartActivity(**on_activity(token), identity=identity, session=session.id, held=True)
         self._engine.transact(execution, request)
@@ -316,7 +317,7 @@ def activity_task(execution: Execution, activity: ActivityState) -> ActivityTask
     """One attempt, as a worker gets it."""
     scheduled = activity.scheduled
     assert activity.started_at is not None
-    token = ActivityToken(*_key(execution), scheduled.event_id, activity.attempt, activity.started_at)
+    token = ActivityToken(*_key(execution), scheduled.event_id, activity.attempt, activity.started_at, activity.stamp)
     started = execution.state.started
     is_standalone = bool(started.standalone_activity_id)
     return ActivityTask(
@@ -360,6 +361,7 @@ def on_activity(token: ActivityToken) -> dict[str, Any]:
         "scheduled_event_id": token.scheduled_event_id,
         "attempt": token.attempt,
         "started_at": token.started_at,
+        "stamp": token.stamp,
     }
 
 

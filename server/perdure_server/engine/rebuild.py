@@ -88,6 +88,7 @@ def _control_of(activity: ActivityState) -> bytes | None:
         paused=activity.paused,
         options=None if activity.original is None else ActivityOptions(**options),
         reset_pending=activity.reset_pending,
+        stamp=activity.stamp,
     )
     return None if control == UNTOUCHED else encoder.encode(control)
 
@@ -110,6 +111,7 @@ def overlay(activity: ActivityState, row: ActivityRow) -> None:
     control = UNTOUCHED if row.control is None else _control.decode(row.control)
     activity.frozen, activity.attempt_frozen = control.frozen, control.attempt_frozen
     activity.paused, activity.reset_pending = control.paused, control.reset_pending
+    activity.stamp = control.stamp
     if control.options is not None:
         activity.original = activity.scheduled
         activity.scheduled = structs.replace(activity.scheduled, **structs.asdict(control.options))

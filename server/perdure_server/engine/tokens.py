@@ -14,7 +14,7 @@ from perdure_proto.errors import Code, ServiceError
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _WORKFLOW_PARTS = 7
-_ACTIVITY_PARTS = 6
+_ACTIVITY_PARTS = 6, 7
 _QUERY_PARTS = 4
 
 
@@ -34,16 +34,18 @@ class WorkflowToken(Struct, frozen=True):
 
 
 class ActivityToken(Struct, frozen=True):
-    """An attempt of an activity in a worker's hands."""
+    """An attempt of an activity in a worker's hands. `stamp`: how often the activity had been begun anew."""
 
     shard_id: int
     run_id: str
     scheduled_event_id: int
     attempt: int
     started_at: datetime
+    stamp: int = 0
 
     def __str__(self) -> str:
-        return f"a.{self.shard_id}.{self.run_id}.{self.scheduled_event_id}.{self.attempt}.{_micros(self.started_at)}"
+        text = f"a.{self.shard_id}.{self.run_id}.{self.scheduled_event_id}.{self.attempt}.{_micros(self.started_at)}"
+        return f"{text}.{self.stamp}" if self.stamp else text
 
 
 class QueryToken(Struct, frozen=True):
@@ -72,8 +74,9 @@ def parse(text: str) -> AnyToken:
         if parts[0] == "w" and len(parts) == _WORKFLOW_PARTS:
             scheduled, started, attempt = map(int, parts[3:6])
             return WorkflowToken(int(parts[1]), parts[2], scheduled, started, attempt, _moment(parts[6]))
-        if parts[0] == "a" and len(parts) == _ACTIVITY_PARTS:
-            return ActivityToken(int(parts[1]), parts[2], int(parts[3]), int(parts[4]), _moment(parts[5]))
+        if parts[0] == "a" and len(parts) in _ACTIVITY_PARTS:
+            stamp = int(parts[6]) if len(parts) > _ACTIVITY_PARTS[0] else 0
+            return ActivityToken(int(parts[1]), parts[2], int(parts[3]), int(parts[4]), _moment(parts[5]), stamp)
         if parts[0] == "q" and len(parts) == _QUERY_PARTS:
             return QueryToken(int(parts[1]), parts[2], int(parts[3]))
     except (ValueError, OverflowError):

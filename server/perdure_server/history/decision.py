@@ -47,6 +47,7 @@ class PushCancel(Struct, frozen=True):
     session: str
     started_at: datetime
     reason: str
+    stamp: int = 0
 
 
 class UpdateRejected(Struct, frozen=True):

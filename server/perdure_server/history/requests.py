@@ -175,11 +175,12 @@ class RetryWorkflowTask(Request, frozen=True, kw_only=True):
 
 
 class OnActivity(Request, frozen=True, kw_only=True):
-    """Something about one attempt of an activity."""
+    """Something about one attempt of an activity. `stamp`: how often that had been begun anew."""
 
     scheduled_event_id: int
     attempt: int
     started_at: datetime
+    stamp: int = 0
     identity: str = ""
     session: str = ""
 

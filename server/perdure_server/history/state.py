@@ -73,6 +73,8 @@ class ActivityState(Struct):
     """The event, where `scheduled` has other options since."""
     reset_pending: ResetPending = ""
     """The attempt that runs is to be followed by attempt 1, with or without the details of its heartbeats."""
+    stamp: int = 0
+    """How often it was begun anew: attempts count from 1 again, and one from before is not one from after."""
 
     @property
     def is_detached(self) -> bool:
@@ -88,6 +90,7 @@ class ActivityControl(Struct, frozen=True, kw_only=True, omit_defaults=True):
     paused: ActivityPause | None = None
     options: ActivityOptions | None = None
     reset_pending: ResetPending = ""
+    stamp: int = 0
 
 
 class ActivityOptions(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -86,6 +86,38 @@ async def test_a_reset_begins_with_attempt_1(cluster: Cluster, server: OneServer
     assert 1 == (await Worker(successor).activity_task()).attempt
 
 
+async def test_the_first_attempt_of_before_a_reset_is_another(
+    cluster: Cluster, server: OneServer, worker: Worker
+) -> None:
+    """Its worker came late: what it says does not count, also after a restart; that of the new first attempt does."""
+    await begin(server, worker)
+    old = await worker.activity_task()
+    await worker.failed(old)
+    await server.api.reset_activity(AT, ResetActivityRequest())
+    new = await worker.activity_task()
+    assert (1, 1) == (old.attempt, new.attempt)
+    assert Code.TASK_NOT_FOUND == (await worker.done(old)).code
+    assert Code.TASK_NOT_FOUND == (await worker.respond(tasks.ActivityTransaction(token=old.token)))[0].code
+    assert old.token.count(".") < new.token.count(".")
+    successor = await cluster.restart(server)
+    other = Worker(successor, held=[new.token])
+    await other.acknowledge()
+    assert Code.TASK_NOT_FOUND == (await other.done(old)).code
+    assert tasks.CompletionResult() == await other.done(new)
+
+
+async def test_a_pause_that_ends_with_a_reset_leaves_the_attempt_that_runs(server: OneServer, worker: Worker) -> None:
+    """It may end the activity; where it fails, the next one is the first."""
+    await begin(server, worker)
+    await worker.failed(await worker.activity_task())
+    server.move(2)
+    second = await worker.activity_task()
+    await server.api.pause_activity(AT, PauseActivityRequest())
+    await server.api.unpause_activity(AT, UnpauseActivityRequest(reset_attempts=True))
+    await worker.failed(second)
+    assert 1 == (await worker.activity_task()).attempt
+
+
 async def test_a_reset_of_a_running_attempt_holds_when_it_failed(server: OneServer, worker: Worker) -> None:
     """The next one is the first."""
     await begin(server, worker)

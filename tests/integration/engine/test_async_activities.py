@@ -56,7 +56,7 @@ async def test_a_new_owner_waits_for_nobody(cluster: Cluster, server: OneServer,
     task = await detached(server, worker)
     successor = await cluster.restart(server)
     run = (await successor.api.engine.residents.find(NAMESPACE, "order")).state
-    successor.engine._miss_workers(successor.run(), [(5, 1)])
+    successor.engine._miss_workers(successor.run(), [(5, 1, 0)])
     assert run.activities[5].is_detached
     await successor.api.complete_activity(NAMESPACE, complete(task_token=task.token))
     assert "ActivityTaskCompleted" in await successor.event_types()

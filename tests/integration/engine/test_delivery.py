@@ -282,7 +282,7 @@ async def test_an_attempt_goes_on_when_its_worker_comes_back(cluster: Cluster) -
     returned = Worker(successor, held=[activity.token])
     await returned.acknowledge()
     execution = successor.run()
-    successor.engine._miss_workers(execution, [(5, 1)])
+    successor.engine._miss_workers(execution, [(5, 1, 0)])
     assert 1 == execution.state.activities[5].attempt
     assert () == (await Worker(successor, "worker-2").poll(activities=1, wait=0)).tasks
     assert tasks.CompletionResult() == await returned.done(activity)

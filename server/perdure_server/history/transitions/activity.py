@@ -26,7 +26,7 @@ from perdure_server.history.transitions.standalone import close_with
 
 def start(state: ExecutionState, request: req.StartActivity, moment: Moment) -> Decision:
     """Gives the attempt to a worker; `answer` is the activity. Stale offers change nothing."""
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None or activity.started_at is not None or activity.next_attempt_at is not None:
         return NOTHING
     if (state.is_paused or activity.paused is not None) and not request.held:
@@ -44,7 +44,7 @@ def complete(state: ExecutionState, request: req.CompleteActivity, moment: Momen
     """Closes the activity with its result; one that is recorded counts whichever attempt it is of."""
     if request.recorded:
         return _complete_recorded(state, request, moment)
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None:
         return _stale(request)
     draft = Draft(state, moment)
@@ -71,7 +71,7 @@ def begin_transaction(state: ExecutionState, request: req.BeginTransaction, mome
     Law: this is durable before the transaction begins, so whoever closes the activity later knows of it; and a closed
     activity allows none.
     """
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None:
         return _stale(request)
     records: list[rec.AnyRecord] = []
@@ -83,7 +83,7 @@ def begin_transaction(state: ExecutionState, request: req.BeginTransaction, mome
 
 def fail(state: ExecutionState, request: req.FailActivity, moment: Moment) -> Decision:
     """Plans the next attempt, or closes the activity as failed."""
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None:
         return _stale(request)
     retry = _retry(state, activity, request.failure, moment)
@@ -98,7 +98,7 @@ def fail(state: ExecutionState, request: req.FailActivity, moment: Moment) -> De
 
 def acknowledge_cancel(state: ExecutionState, request: req.AcknowledgeCancel, moment: Moment) -> Decision:
     """Closes the activity as cancelled; only one that was asked to stop can end so."""
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None:
         return _stale(request)
     if not activity.cancel_requested_event_id and (activity.reset_pending or activity.paused is not None):
@@ -120,7 +120,7 @@ def acknowledge_cancel(state: ExecutionState, request: req.AcknowledgeCancel, mo
 
 def heartbeat(state: ExecutionState, request: req.HeartbeatActivity, moment: Moment) -> Decision:
     """Notes that the attempt goes on; `answer` says whether it is asked to stop."""
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None:
         return _stale(request)
     records: list[rec.AnyRecord] = []
@@ -137,7 +137,7 @@ def heartbeat(state: ExecutionState, request: req.HeartbeatActivity, moment: Mom
 
 def detach(state: ExecutionState, request: req.DetachActivity, moment: Moment) -> Decision:
     """The worker lets go of the attempt: it goes on under its deadlines, until somebody else says how it ended."""
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None:
         return _stale(request)
     records: list[rec.AnyRecord] = []
@@ -148,7 +148,7 @@ def detach(state: ExecutionState, request: req.DetachActivity, moment: Moment) -
 
 def give_back(state: ExecutionState, request: req.ReturnActivity, moment: Moment) -> Decision:
     """The attempt is due again; it was never run, or is run by nobody."""
-    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    activity = _asked(state, request)
     if activity is None or activity.started_at is None or activity.started_at != request.started_at:
         return NOTHING  # not running, or it came back once already and another worker has it
     if activity.is_detached:
@@ -252,6 +252,12 @@ def _pending(state: ExecutionState, scheduled_event_id: int, attempt: int) -> Ac
     return activity
 
 
+def _asked(state: ExecutionState, request: req.OnActivity) -> ActivityState | None:
+    """The same for one that a token names: attempts count from 1 again after a reset, so that is compared too."""
+    activity = _pending(state, request.scheduled_event_id, request.attempt)
+    return activity if activity is not None and activity.stamp == request.stamp else None
+
+
 def _stale(request: req.OnActivity) -> Decision:
     return refuse(
         Code.TASK_NOT_FOUND,
@@ -302,7 +308,9 @@ def _no_time_left(activity: ActivityState, failure: Failure) -> Failure:
 
 def _push(activity: ActivityState, reason: str) -> PushCancel:
     started_at = activity.started_at or activity.scheduled.event_time
-    return PushCancel(activity.scheduled.event_id, activity.attempt, activity.session, started_at, reason)
+    return PushCancel(
+        activity.scheduled.event_id, activity.attempt, activity.session, started_at, reason, activity.stamp
+    )
 
 
 def _close(

@@ -35,7 +35,9 @@ def unpause(state: ExecutionState, request: req.UnpauseActivity, moment: Moment)
     if activity is None or activity.paused is None:
         return NOTHING
     to = _copy(activity, paused=None)
-    if request.reset_attempts:
+    if request.reset_attempts and activity.started_at is not None:
+        to = _copy(to, reset_pending="details" if request.reset_heartbeat else "attempts")
+    elif request.reset_attempts:
         to = _begun_again(to)
     if request.reset_heartbeat:
         to = _without_details(to)
@@ -113,12 +115,12 @@ def _tell(activity: ActivityState, reason: str) -> list[OfferActivity | PushCanc
     if activity.started_at is None or not beats or activity.is_detached:
         return []
     event_id = activity.scheduled.event_id
-    return [PushCancel(event_id, activity.attempt, activity.session, activity.started_at, reason)]
+    return [PushCancel(event_id, activity.attempt, activity.session, activity.started_at, reason, activity.stamp)]
 
 
 def _begun_again(activity: ActivityState) -> ActivityState:
     next_attempt_at: datetime | None = None
-    return _copy(activity, attempt=1, next_attempt_at=next_attempt_at, last_failure=None)
+    return _copy(activity, attempt=1, stamp=activity.stamp + 1, next_attempt_at=next_attempt_at, last_failure=None)
 
 
 def _without_details(activity: ActivityState) -> ActivityState:

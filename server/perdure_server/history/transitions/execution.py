@@ -172,7 +172,9 @@ def let_go_of_all(draft: Draft, reason: str = "WORKFLOW_CLOSED") -> None:
     """Tells the workers of a closing run that their attempts are no longer wanted, and the other executions."""
     for scheduled_event_id, activity in draft.state.activities.items():
         if activity.started_at is not None and not activity.closing:
-            push = PushCancel(scheduled_event_id, activity.attempt, activity.session, activity.started_at, reason)
+            push = PushCancel(
+                scheduled_event_id, activity.attempt, activity.session, activity.started_at, reason, activity.stamp
+            )
             draft.effects.append(push)
     take_leave(draft)
 

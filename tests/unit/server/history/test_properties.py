@@ -86,6 +86,7 @@ def take_activity(world: World, pick: int) -> req.Request | None:
         "scheduled_event_id": activity.scheduled.event_id,
         "attempt": activity.attempt,
         "started_at": world.run.now,
+        "stamp": activity.stamp,
     }
     world.attempts.append(token)
     return req.StartActivity(**token, session=f"worker-{pick}")
