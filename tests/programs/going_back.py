@@ -1,0 +1,33 @@
+"""A workflow with a child from before a signal and one from after it: for resets to that signal, also under kills."""
+
+import asyncio
+from datetime import timedelta
+
+from perdure import activity, workflow
+
+
+@activity.defn(start_to_close_timeout=timedelta(seconds=10), retry_policy="standard")
+async def step(name: str) -> str:
+    return name
+
+
+@workflow.defn
+async def stays() -> None:
+    """Ends when its parent does."""
+    await asyncio.Event().wait()
+
+
+@workflow.defn
+async def goes_back() -> list[str]:
+    """A step and a child; when it is told something, another child, always of the same id; then it is told the end."""
+    told = workflow.signal_channel("told", str)
+    mine = workflow.info().workflow_id
+    got = [await step("one")]
+    children = [await stays.with_options(id=f"{mine}-kept").start()]
+    got.append(await told.receive())
+    children.append(await stays.with_options(id=f"{mine}-late").start())
+    got.append(await told.receive())
+    return got
+
+
+WORKFLOWS = [goes_back, stays]
