@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from perdure import WorkflowHandle
 from perdure.exceptions import RPCError, TerminatedError, WorkflowFailureError
+from perdure_proto import events as ev
 from tests.integration.model.stack import Stack, stack_of
+from tests.programs import going_back as chains
 from tests.programs import model_going_back as program
 from tests.programs.model_going_back import add, breaks, counts, finish, grow, parks, two_steps
 
@@ -17,9 +21,10 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=[1000, 0], ids=["cached", "replayed"])
 async def stack(postgres: str, migrated_template: str, request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
-    workflows = [*program.WORKFLOWS, *program.BROKEN]
-    async with stack_of(postgres, migrated_template, workflows, program.ACTIVITIES, request.param) as running:
-        running.replayed = program.WORKFLOWS
+    workflows = [*program.WORKFLOWS, *program.BROKEN, *chains.WORKFLOWS]
+    activities = [*program.ACTIVITIES, *chains.ACTIVITIES]
+    async with stack_of(postgres, migrated_template, workflows, activities, request.param) as running:
+        running.replayed = [*program.WORKFLOWS, *chains.WORKFLOWS]
         yield running
 
 
@@ -66,6 +71,43 @@ async def test_what_is_excluded_is_not_told_again(stack: Stack) -> None:
     again = await handle.reset("first", reapply=["update"])
     await again.signal(finish)
     assert 1 == await again.result()
+
+
+async def test_children_before_and_after_the_point(stack: Stack) -> None:
+    """That from before goes on for the new run; that from after is closed, and its id is free for the new run's own."""
+    handle = await stack.client.start_workflow(chains.goes_back, id=stack.new_id(), task_queue=stack.task_queue)
+    point = (await rested_with(handle, 1)).event_id
+    await handle.signal("told", "something")
+    await rested_with(handle, 2)
+    kept, late = (stack.client.get_workflow_handle(f"{handle.id}-{name}") for name in ("kept", "late"))
+    before = [(await one.describe()).run_id for one in (kept, late)]
+    again = await handle.reset(point)
+    await rested_with(again, 2)
+    after = [(await one.describe()).run_id for one in (kept, late)]
+    assert [True, False] == [one == other for one, other in zip(before, after, strict=True)]
+    await again.signal("told", "the end")
+    assert ["one", "something", "the end"] == await again.result()
+
+
+async def rested_with(handle: WorkflowHandle[Any], children: int) -> ev.WorkflowTaskCompleted:
+    """The task after the one in which it heard that so many children run."""
+    async for event in handle.events(follow=True):
+        children -= isinstance(event, ev.ChildWorkflowExecutionStarted)
+        if children == 0 and isinstance(event, ev.WorkflowTaskCompleted):
+            return event
+    raise AssertionError("it ended before")
+
+
+async def test_an_earlier_run_of_a_chain_is_gone_back_to(stack: Stack) -> None:
+    """The run that is current gives way, and what each run was told is told to the new one, and to those after it."""
+    handle = await stack.client.start_workflow(chains.hands_on, 1, id=stack.new_id(), task_queue=stack.task_queue)
+    await handle.signal("told", "one")
+    first = stack.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+    async for _ in first.events(follow=True):
+        pass
+    again = await first.reset("first")
+    await stack.client.get_workflow_handle(handle.id).signal("told", "two")
+    assert "two" == await again.result()
 
 
 @pytest.mark.usefixtures("bug")
