@@ -25,7 +25,7 @@ from perdure_proto.options import ExecutionStatus, RetryPolicy
 from perdure_proto.payload import NULL
 from perdure_proto.tasks import UpdateDelivery
 
-STATE_VERSION = 5
+STATE_VERSION = 6
 """Version of `evolve`: a snapshot made by another one is ignored."""
 
 
