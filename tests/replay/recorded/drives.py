@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -15,7 +14,6 @@ from tests.postgres import execute
 from tests.programs import (
     model_children,
     model_eager,
-    model_endings,
     model_going_back,
     model_hosts,
     model_interceptors,
@@ -45,31 +43,6 @@ async def eager_starts_and_turns(stack: Stack) -> None:
     local = model_eager.with_local
     await stack.client.execute_workflow(local, 3, task_queue=queue, request_eager_start=True)
     await stack.client.execute_workflow(model_eager.chained, 3, task_queue=queue, request_eager_start=True)
-
-
-async def cancelled_before_the_first_task(stack: Stack) -> None:
-    """Its worker comes when that was asked."""
-    handle = await stack.client.start_workflow(model_endings.cleans_up, "stays", id=stack.new_id(), task_queue="late")
-    await handle.cancel(reason="no longer needed")
-    late = Worker(
-        stack.client, task_queue="late", workflows=model_endings.WORKFLOWS, activities=model_endings.ACTIVITIES
-    )
-    async with late:
-        await asyncio.gather(handle.result(), return_exceptions=True)
-
-
-async def cancelled_with_a_ready_condition(stack: Stack, first: str) -> None:
-    """Both come in one activation, for the workflow is paused meanwhile."""
-    handle = await stack.client.start_workflow(model_going_back.counts, id=stack.new_id(), task_queue=stack.task_queue)
-    await handle.execute_update(model_going_back.grow, 1)
-    await handle.pause()
-    if first == "cancel":
-        await handle.cancel(reason="both at once")
-    await handle.signal(model_going_back.finish)
-    if first == "condition":
-        await handle.cancel(reason="both at once")
-    await handle.unpause()
-    await asyncio.gather(handle.result(), return_exceptions=True)
 
 
 async def back_to_the_last_task(stack: Stack) -> None:

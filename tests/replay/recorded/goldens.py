@@ -22,6 +22,7 @@ from tests.integration.model import (
     test_async_activities,
     test_asyncio,
     test_attempts,
+    test_cancellation,
     test_chains,
     test_children,
     test_dynamic,
@@ -47,6 +48,7 @@ from tests.programs import (
     model_async,
     model_asyncio,
     model_attempts,
+    model_cancellation,
     model_chains,
     model_children,
     model_dynamic,
@@ -269,22 +271,22 @@ GOLDENS: Final = (
     ),
     *goldens(
         CANCELLATION,
-        of(model_endings),
-        drives.cancelled_before_the_first_task,
-        test_endings.test_a_cancelled_workflow_may_clean_up,
-        (test_endings.test_a_workflow_may_complete_though_it_was_cancelled, "stays", "stayed"),
-        (
-            test_endings.test_a_workflow_may_complete_though_it_was_cancelled,
-            "shields",
-            "finished in spite of no longer needed",
+        of(model_cancellation),
+        (test_cancellation.test_a_shielded_activity_is_used_after_the_cancellation, "activity"),
+        test_cancellation.test_a_shielded_child_is_used_after_the_cancellation,
+        test_cancellation.test_a_shielded_signal_is_sent_though_the_request_came_first,
+        test_cancellation.test_a_workflow_cancelled_before_its_first_task_cleans_up,
+        *(
+            (test_cancellation.test_the_request_comes_together_with_the_end_of_a_wait, *case, first)
+            for case in test_cancellation.TOGETHER
+            for first in ("request", "end")
         ),
-    ),
-    *goldens(CANCELLATION, of(model_children), test_children.test_a_shielded_child_goes_on),
-    *goldens(
-        CANCELLATION,
-        of(model_going_back),
-        (drives.cancelled_with_a_ready_condition, "cancel"),
-        (drives.cancelled_with_a_ready_condition, "condition"),
+        test_cancellation.test_the_request_comes_together_with_a_fired_timer,
+        (test_cancellation.test_another_exception_fails_a_workflow_that_was_asked_to_stop, "fails", "Stuck"),
+        test_cancellation.test_a_workflow_that_stays_completes,
+        test_cancellation.test_a_second_request_adds_nothing,
+        test_cancellation.test_children_and_activities_hear_of_it,
+        (test_cancellation.test_everything_within_is_asked_to_stop, "wait"),
     ),
     *goldens(
         CHAINS,
