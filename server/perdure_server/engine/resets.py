@@ -19,6 +19,7 @@ from perdure_proto.codec import decode_events, encode_events, encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.engine.checks import check_id
 from perdure_server.engine.execution import Execution
+from perdure_server.engine.inbox import source_of
 from perdure_server.engine.log_reader import event_at, pages
 from perdure_server.engine.messages_after import MessagesAfter
 from perdure_server.engine.rebuild import size_of
@@ -226,6 +227,7 @@ class Resets:
         if base.state.is_open:
             return ()
         found: list[req.RecordChildClosed] = []
+        source = source_of(base)
         for event_id, child in state.children.items():
             namespace = child.initiated.namespace or base.namespace
             try:
@@ -233,7 +235,8 @@ class Resets:
             except ServiceError:
                 continue  # it never began, or retention removed it
             started, closed = execution.state.started, execution.state.closed
-            is_ours = (started.parent_workflow_id, started.parent_initiated_event_id) == (base.workflow_id, event_id)
+            begun_by = started.parent_run_id, started.parent_initiated_event_id
+            is_ours = begun_by == (source.origin(event_id), event_id)
             if closed is None or not is_ours or (child.run_id and started.first_execution_run_id != child.run_id):
                 continue
             first_run_id = started.first_execution_run_id

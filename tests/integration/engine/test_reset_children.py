@@ -10,7 +10,12 @@ import pytest
 from perdure_proto import commands as c
 from perdure_proto import events as ev
 from perdure_proto.failures import ApplicationFailure, Failure
-from perdure_proto.service import ReopenWorkflowRequest, ResetWorkflowAnswer, ResetWorkflowRequest
+from perdure_proto.service import (
+    ReopenWorkflowRequest,
+    ResetWorkflowAnswer,
+    ResetWorkflowRequest,
+    TerminateWorkflowRequest,
+)
 from perdure_server.engine.inbox import Answer, Inbox, Source
 from perdure_server.history.outbox import Delivery
 from tests.engine import NAMESPACE, Cluster, OneServer, Worker
@@ -191,6 +196,23 @@ async def test_a_failed_parent_hears_on_reopening_that_its_child_was_closed(serv
     assert ("1 children were closed or asked to stop when it failed",) == answer.notes
     assert ["ChildWorkflowExecutionTerminated"] == names(await server.history("parent"), "ExecutionTerminated")
     await Worker(server, "worker-2").turn(DONE)
+
+
+async def test_the_child_of_an_earlier_workflow_is_nobodys(server: OneServer, worker: Worker) -> None:
+    """It had the same parent id, event id and child id; the run that goes on has not started its own yet."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(child, DONE)
+    await worker.answer(parent)
+    await worker.turn(DONE)
+    await server.start("parent")
+    task = await worker.workflow_task()
+    cut_off(server)
+    await worker.answer(task, CHILD)
+    await server.signal("parent")
+    await worker.turn()
+    await server.api.terminate_workflow(NAMESPACE, "parent", TerminateWorkflowRequest())
+    await reset(server, point="last")
+    assert ["StartChildWorkflowExecutionInitiated"] == names(await server.history("parent"), "Child")
 
 
 async def test_a_child_that_is_reset_stays_the_child(server: OneServer, worker: Worker) -> None:
