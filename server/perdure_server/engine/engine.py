@@ -26,6 +26,7 @@ from perdure_server.engine.batch import Batch
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.execution import Execution, Held, wake_all
 from perdure_server.engine.outcomes import Outcomes
+from perdure_server.engine.parking import Parking
 from perdure_server.engine.residents import Residents
 from perdure_server.engine.starts import stage_first_events
 from perdure_server.engine.timers import Timers
@@ -47,7 +48,7 @@ from perdure_server.history.evolve import begin
 from perdure_server.history.outbox import farewell, outbox
 from perdure_server.matching.port import PRIORITY_DEFAULT, TaskKind, TaskRef
 from perdure_server.matching.service import Matching
-from perdure_server.store.port import Parked, RunKey, Store
+from perdure_server.store.port import RunKey, Store
 
 if TYPE_CHECKING:
     from perdure_server.engine.outbox import Outbox
@@ -72,6 +73,7 @@ class Engine:
         self.transactor = Transactor(committer, self, settings, limits)
         self.timers = Timers(self.now, self._due)
         self.outcomes = Outcomes(self)
+        self.parking = Parking(self)
         self.matching: Matching
         self.outbox: Outbox
         self.touched: dict[str, float] = {}
@@ -248,17 +250,10 @@ class Engine:
         if execution.seat is not None:
             execution.seat.ref = ref
             execution.offered.add(place)
-        elif self.matching.offer(ref):
+        elif self.matching.offer(ref, paged=self.parking.returning):
             execution.offered.add(place)
         else:
-            self._park(execution, ref)
-
-    def _park(self, execution: Execution, ref: TaskRef) -> None:
-        """The queue's window is full: the task waits in the database."""
-        if ref.scheduled_event_id in execution.parked:
-            return
-        execution.parked.add(ref.scheduled_event_id)
-        self.transactor.stage(execution).park(parked_row(execution, ref))
+            self.parking.park(execution, ref)
 
     def _push_cancel(self, execution: Execution, effect: dec.PushCancel) -> None:
         token = ActivityToken(
@@ -359,16 +354,3 @@ def start_is_pending(execution: Execution) -> bool:
     """Whether the run's claim of its workflow id has not landed yet."""
     staged = execution.batch.runs.get(execution.run_id) if execution.batch is not None else None
     return staged is not None and staged.start is not None
-
-
-def parked_row(execution: Execution, ref: TaskRef) -> Parked:
-    """A task that waits in the database."""
-    return Parked(
-        execution.key.shard_id,
-        execution.run_id,
-        ref.scheduled_event_id,
-        abs(execution.namespace_id),
-        ref.task_queue,
-        "activity" if ref.kind == "activity" else "workflow",
-        ref.priority_key,
-    )

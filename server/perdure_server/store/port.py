@@ -154,6 +154,18 @@ class Parked(Struct, frozen=True, order=True):
     task_queue: str
     kind: str
     priority: int
+    fairness_key: str = ""
+    turn: float = 0.0
+    """Its place among the parked tasks of its queue and priority: the end of a turn of its fairness key."""
+
+
+class ParkedTurn(Struct, frozen=True):
+    """A fairness key among the parked tasks of a queue: the next turn of its priority, and its own last one."""
+
+    priority: int
+    fairness_key: str
+    next: float
+    last: float
 
 
 class Snapshot(Struct):
@@ -328,7 +340,10 @@ class Store(Protocol):
         ...
 
     async def parked_tasks(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[Parked]:
-        """The first parked tasks of a queue, by priority then age."""
+        """The first parked tasks of a queue, by priority, then turn, then age."""
+
+    async def parked_turns(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[ParkedTurn]:
+        """The fairness keys among the parked tasks of a queue; those first that have had the most turns ahead."""
         ...
 
     async def parked_queues(self) -> list[tuple[int, str, str, int]]:
