@@ -24,6 +24,7 @@ from perdure_proto.tasks import CancelActivity
 from perdure_server.config import EngineSettings, Limits
 from perdure_server.engine.batch import Batch
 from perdure_server.engine.committer import Committer
+from perdure_server.engine.earlier import Earlier
 from perdure_server.engine.execution import Execution, Held, wake_all
 from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.parking import Parking
@@ -74,6 +75,7 @@ class Engine:
         self.timers = Timers(self.now, self._due)
         self.outcomes = Outcomes(self)
         self.parking = Parking(self)
+        self.earlier = Earlier(self)
         self.matching: Matching
         self.outbox: Outbox
         self.touched: dict[str, float] = {}
@@ -154,6 +156,7 @@ class Engine:
         assert isinstance(started, ev.WorkflowExecutionStarted)
         key = RunKey(execution.key.shard_id, new_run.run_id)
         following = Execution(key, execution.workflow, execution.namespace_id, begin(new_run.run_id, started))
+        following.past = execution.past  # nobody else has had the workflow id meanwhile
         assert not start_is_pending(execution), "one statement cannot replace a run that it inserts"
         self.residents.add(following, is_current=True)
         stage_first_events(self, following, new_run.events, replaces=execution.run_id)

@@ -325,6 +325,13 @@ class Store(Protocol):
         """The run that a start request of this id made, whatever happened since."""
         ...
 
+    async def requests_taken(self, namespace_id: int, workflow_id: str, since: datetime, limit: int) -> dict[str, str]:
+        """Of the runs of a workflow id that closed since: the messages in their logs, run by request id.
+
+        The newest where there are more than the limit; of two runs that have the same the earlier.
+        """
+        ...
+
     async def history(self, shard_id: int, run_id: str, after_event_id: int, rows_max: int) -> list[HistoryRow]:
         """Rows of the log that hold events after an id, in order."""
         ...

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.store.port import (
+    Append,
     CommitBatch,
     Fence,
     Parked,
@@ -98,6 +100,24 @@ async def test_due_runs_by_page(store: Store, fence: Fence) -> None:
     assert runs[1:3] == [row.run_id for row in await store.due_runs(NOW, NOW + HOUR, None, 9)]
     page = await store.due_runs(NOW, NOW + 2 * HOUR, None, 1)
     assert runs[2:] == [row.run_id for row in await store.due_runs(NOW, NOW + 2 * HOUR, page[-1], 9)]
+
+
+async def test_requests_that_closed_runs_took(store: Store, fence: Fence) -> None:
+    """Signals and cancel requests of runs that closed since an instant, by request id; newest where there are many."""
+    runs = ["", *(new_run_id() for _ in range(3))]
+    kinds = ("WorkflowExecutionSignaled", "WorkflowExecutionCancelRequested", "TimerFired")
+    taken = b",".join(
+        f'{{"event_id":{n},"event_type":"{kind}","request_id":"r{n}"}}'.encode() for n, kind in enumerate(kinds, 3)
+    )
+    for (before, run), close in zip(pairwise(runs), (NOW - HOUR, NOW, None), strict=True):
+        await store.commit(fence, begin(run, replaces=before))
+        change = [RunChange(SHARD, run, 2, close, 5)] if close else []
+        told = Append(SHARD, run, 1, 3, 5, b"[" + taken + b"]")
+        await store.commit(fence, CommitBatch(appends=[told], changes=change))
+    assert {"r3": runs[2], "r4": runs[2]} == await store.requests_taken(1, "order-1", NOW, 9)
+    assert {"r3": runs[1], "r4": runs[1]} == await store.requests_taken(1, "order-1", NOW - HOUR, 9)
+    assert {"r4": runs[2]} == await store.requests_taken(1, "order-1", NOW, 1)
+    assert {} == await store.requests_taken(1, "order-2", NOW, 9)
 
 
 async def test_parked_tasks_by_turn_before_age(store: Store, fence: Fence) -> None:
