@@ -167,11 +167,11 @@ async def delivered(server: OneServer, worker: Worker, command: c.AnyCommand) ->
 @pytest.mark.parametrize("command", [SIGNAL, CANCEL], ids=["signal", "cancel"])
 @pytest.mark.parametrize("later", [0, HOUR])
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_a_delivery_that_is_repeated_reaches_no_stranger(  # noqa: PLR0913, RUF100  # each is one dimension
-    cluster: Cluster, server: OneServer, worker: Worker, *, command: c.AnyCommand, later: int, restarted: bool
+async def test_a_delivery_that_is_repeated_reaches_no_stranger(
+    cluster: Cluster, server: OneServer, *, command: c.AnyCommand, later: int, restarted: bool
 ) -> None:
     """As long as a source owes a message, its receiver is who took it first, and answers as before."""
-    source, delivery = await delivered(server, worker, command)
+    source, delivery = await delivered(server, Worker(server), command)
     first = server.run().run_id
     server.move(later)
     stranger = (await server.start()).run_id
