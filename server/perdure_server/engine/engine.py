@@ -46,6 +46,7 @@ from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.evolve import begin
+from perdure_server.history.fullness import is_full
 from perdure_server.history.outbox import farewell, outbox
 from perdure_server.matching.port import PRIORITY_DEFAULT, TaskKind, TaskRef
 from perdure_server.matching.service import Matching
@@ -224,6 +225,8 @@ class Engine:
         if activity is None or activity.started_at is not None or activity.closing or execution.is_lost:
             return
         if activity.next_attempt_at is not None or execution.state.is_paused or activity.paused is not None:
+            return
+        if is_full(execution.state, self.limits):
             return
         scheduled = activity.scheduled
         queue = scheduled.task_queue or execution.state.started.task_queue

@@ -103,6 +103,8 @@ class Execution:
         """Called when this closed run owes nothing more."""
         self.owing: set[DeliveryKey] = set()
         """Deliveries to other executions that are under way."""
+        self.unheard: set[DeliveryKey] = set()
+        """Those of them that were answered when the history was full."""
         self.durable_buffer = 0
         self.buffer_batch: asyncio.Future[Batch] | None = None
         self.task_ended: asyncio.Future[None] | None = None

@@ -167,7 +167,9 @@ class Inbox:
             first_run_id=source.first_run_id,
             closed=delivery.closed,
         )
-        self._engine.transact(parent, news)
+        decision = self._engine.transact(parent, news)
+        if decision.refused is not None:
+            raise decision.refused  # the parent's history is full: it stays owed
         await self._engine.acknowledged(parent)
         return Answer(parent.run_id)
 
