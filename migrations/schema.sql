@@ -225,10 +225,13 @@ create table parked (
     kind               text not null,
     priority           int not null,
     arrival            bigint generated always as identity,
+    fairness_key       text not null default '',
+    turn               double precision not null default 0,
     primary key (group_id, shard_id, run_id, scheduled_event_id)
 );
 comment on table parked is 'Tasks that did not fit into memory, in the order in which they come back.';
-create index parked_by_queue on parked (group_id, namespace_id, task_queue, kind, priority, arrival);
+comment on column parked.turn is 'The end of a turn of its fairness key among what is parked in its queue at its priority: the lowest comes back first.';
+create index parked_by_turn on parked (group_id, namespace_id, task_queue, kind, priority, turn, arrival);
 
 -- Projections: visibility
 

@@ -20,7 +20,7 @@ from perdure_proto.codec import decode_events, encoder
 from perdure_proto.commands import AnyCommand
 from perdure_proto.events import AnyEvent
 from perdure_proto.failures import ApplicationFailure, Failure
-from perdure_server.config import EngineSettings, ServerSettings
+from perdure_server.config import EngineSettings, Limits, ServerSettings
 from perdure_server.engine.api import EngineApi, real_times
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.execution import Execution
@@ -271,9 +271,9 @@ class Cluster:
         self._store = store
         self._servers: list[OneServer] = []
 
-    async def server(self, **engine: Any) -> OneServer:
+    async def server(self, *, limits: Limits | None = None, **engine: Any) -> OneServer:
         """A server that has taken the fence and has loaded what is owed; a former one may still run."""
-        settings = ServerSettings(shards=SHARDS, engine=EngineSettings(**engine))
+        settings = ServerSettings(shards=SHARDS, limits=limits or Limits(), engine=EngineSettings(**engine))
         server = OneServer(self._store, await self._store.take_fence("server-1"), settings)
         self._servers.append(server)
         await server.recover()

@@ -24,8 +24,10 @@ from perdure_proto.tasks import CancelActivity
 from perdure_server.config import EngineSettings, Limits
 from perdure_server.engine.batch import Batch
 from perdure_server.engine.committer import Committer
+from perdure_server.engine.earlier import Earlier
 from perdure_server.engine.execution import Execution, Held, wake_all
 from perdure_server.engine.outcomes import Outcomes
+from perdure_server.engine.parking import Parking
 from perdure_server.engine.residents import Residents
 from perdure_server.engine.starts import stage_first_events
 from perdure_server.engine.successions import Successions, must_wait
@@ -45,10 +47,11 @@ from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.deadlines import deadlines_of
 from perdure_server.history.evolve import begin
+from perdure_server.history.fullness import is_full
 from perdure_server.history.outbox import farewell, outbox
 from perdure_server.matching.port import PRIORITY_DEFAULT, TaskKind, TaskRef
 from perdure_server.matching.service import Matching
-from perdure_server.store.port import Parked, RunKey, Store
+from perdure_server.store.port import RunKey, Store
 
 if TYPE_CHECKING:
     from perdure_server.engine.outbox import Outbox
@@ -74,6 +77,8 @@ class Engine:
         self.timers = Timers(self.now, self._due)
         self.outcomes = Outcomes(self)
         self.successions = Successions(self)
+        self.parking = Parking(self)
+        self.earlier = Earlier(self)
         self.matching: Matching
         self.outbox: Outbox
         self.touched: dict[str, float] = {}
@@ -154,6 +159,7 @@ class Engine:
         assert isinstance(started, ev.WorkflowExecutionStarted)
         key = RunKey(execution.key.shard_id, new_run.run_id)
         following = Execution(key, execution.workflow, execution.namespace_id, begin(new_run.run_id, started))
+        following.past = execution.past  # nobody else has had the workflow id meanwhile
         assert not start_is_pending(execution), "one statement cannot replace a run that it inserts"
         self.residents.add(following, is_current=True)
         stage_first_events(self, following, new_run.events, replaces=execution.run_id)
@@ -222,6 +228,8 @@ class Engine:
             return
         if activity.next_attempt_at is not None or execution.state.is_paused or activity.paused is not None:
             return
+        if is_full(execution.state, self.limits):
+            return
         scheduled = activity.scheduled
         queue = scheduled.task_queue or execution.state.started.task_queue
         self._offer(execution, "activity", scheduled_event_id, queue, scheduled.activity_type)
@@ -250,17 +258,10 @@ class Engine:
         if execution.seat is not None:
             execution.seat.ref = ref
             execution.offered.add(place)
-        elif self.matching.offer(ref):
+        elif self.matching.offer(ref, paged=self.parking.returning):
             execution.offered.add(place)
         else:
-            self._park(execution, ref)
-
-    def _park(self, execution: Execution, ref: TaskRef) -> None:
-        """The queue's window is full: the task waits in the database."""
-        if ref.scheduled_event_id in execution.parked:
-            return
-        execution.parked.add(ref.scheduled_event_id)
-        self.transactor.stage(execution).park(parked_row(execution, ref))
+            self.parking.park(execution, ref)
 
     def _push_cancel(self, execution: Execution, effect: dec.PushCancel) -> None:
         token = ActivityToken(
@@ -370,16 +371,3 @@ def start_is_pending(execution: Execution) -> bool:
     """Whether the run's claim of its workflow id has not landed yet."""
     staged = execution.batch.runs.get(execution.run_id) if execution.batch is not None else None
     return staged is not None and staged.start is not None
-
-
-def parked_row(execution: Execution, ref: TaskRef) -> Parked:
-    """A task that waits in the database."""
-    return Parked(
-        execution.key.shard_id,
-        execution.run_id,
-        ref.scheduled_event_id,
-        abs(execution.namespace_id),
-        ref.task_queue,
-        "activity" if ref.kind == "activity" else "workflow",
-        ref.priority_key,
-    )

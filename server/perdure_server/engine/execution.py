@@ -34,6 +34,13 @@ class Chunk(Struct, frozen=True):
     events: bytes
 
 
+class Past(Struct, frozen=True):
+    """What other runs of the workflow id took that closed after an instant: the run by the request id."""
+
+    since: datetime
+    taken: dict[str, str]
+
+
 class UpdateWaiter(asyncio.Future[UpdateWorkflowAnswer]):
     """Who waits for an update: up to which stage, and at which run, for it moves on with the update."""
 
@@ -88,6 +95,8 @@ class Execution:
         self.snapshot_event_id = 0
         self.may_have_rows = False
         """Whether rows of `activities` may be kept beside its log."""
+        self.past: Past | None = None
+        """What earlier runs of the workflow id took, where that was looked for."""
         self.after: Execution | None = None
         """The run whose place this one took in a reset: see `successions`."""
         self.seeks_after = False
@@ -96,6 +105,8 @@ class Execution:
         """Called when this closed run owes nothing more."""
         self.owing: set[DeliveryKey] = set()
         """Deliveries to other executions that are under way."""
+        self.unheard: set[DeliveryKey] = set()
+        """Those of them that were answered when the history was full."""
         self.durable_buffer = 0
         self.buffer_batch: asyncio.Future[Batch] | None = None
         self.task_ended: asyncio.Future[None] | None = None

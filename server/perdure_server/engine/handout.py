@@ -114,36 +114,13 @@ class Handout:
         return await self._completions.complete(namespace, session, completions)
 
     async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> None:
-        """Pages parked tasks back: owed again, and offered once that is durable."""
-        engine = self._engine
-        namespace_id = engine.residents.namespace(namespace).namespace_id
-        for row in await engine.store.parked_tasks(namespace_id, task_queue, kind, room):
-            execution = await engine.residents.find_run(row.shard_id, row.run_id)
-            if execution is None or row.scheduled_event_id not in execution.parked:
-                continue
-            execution.parked.discard(row.scheduled_event_id)
-            engine.committer.make_room()
-            staged = engine.transactor.stage(execution)
-            staged.unpark(row)
-            if not execution.state.is_open:
-                continue
-            if not execution.wake_owed:
-                execution.wake_owed = True
-                staged.set_wake(execution.wake_at, owed=True)
-            self._offer_again(execution, row.scheduled_event_id)
-        await engine.committer.drain()
+        """Pages parked tasks back."""
+        await self._engine.parking.refill(namespace, task_queue, "activity" if kind == "activity" else "workflow", room)
 
     def stop(self) -> None:
         """No more rows are written."""
         if self._sweep is not None:
             self._sweep.cancel()
-
-    def _offer_again(self, execution: Execution, scheduled_event_id: int) -> None:
-        engine = self._engine
-        if scheduled_event_id:
-            engine.transactor.release(execution, [lambda: engine.offer_activity(execution, scheduled_event_id)])
-        else:
-            engine.transactor.release(execution, [lambda: engine.offer_workflow_task(execution)])
 
     async def _workflow(self, execution: Execution, ref: TaskRef, session: Session) -> AnyTask | None:
         """Law: a worker sees only what is in the log, so that its answer can be taken by any later owner.

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from perdure_proto import events as ev
 from perdure_proto.errors import Code, ServiceError
+from perdure_server.engine.earlier import Told
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.messages import Messages
 from perdure_server.engine.starts import ChildStartRequest, Starts
@@ -124,10 +125,15 @@ class Inbox:
         """The answer, and the run for whose commit it waits."""
         if delivery.target == (source.namespace, source.workflow_id):
             return Answer(cause=NOT_FOUND), None  # Temporal's rule: nobody signals or cancels itself
+        assert delivery.initiated is not None
+        told = Told(source.request_id(delivery.event_id), since=delivery.initiated.event_time)
         try:
-            target = await self._messages.not_held(delivery.namespace, delivery.workflow_id, delivery.run_id)
+            target = await self._messages.not_held(delivery.namespace, delivery.workflow_id, delivery.run_id, told)
         except ServiceError as error:
             return Answer(cause=_cause(error, _MESSAGE_CAUSES)), None
+        taken_by = self._messages.taken_by(target, delivery.run_id, told)
+        if taken_by:
+            return Answer(taken_by), None
         if getattr(delivery.initiated, "child_workflow_only", False) and not _is_child(target, source):
             return Answer(cause=NOT_FOUND), target
         decision = self._engine.transact(target, _request(source, delivery))
@@ -173,7 +179,9 @@ class Inbox:
             first_run_id=source.first_run_id,
             closed=delivery.closed,
         )
-        self._engine.transact(parent, news)
+        decision = self._engine.transact(parent, news)
+        if decision.refused is not None:
+            raise decision.refused  # the parent's history is full: it stays owed
         await self._engine.acknowledged(parent)
         return Answer(parent.run_id)
 

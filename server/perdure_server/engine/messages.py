@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from perdure_proto import service as svc
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.engine.checks import check_arguments, check_header, check_signal_name
+from perdure_server.engine.earlier import Told
 from perdure_server.engine.execution import Execution
 from perdure_server.history import requests as req
 
@@ -28,7 +29,11 @@ class Messages:
         check_signal_name(name, limits)
         check_arguments(request.input, request.kwargs, limits)
         check_header(request.header, limits)
-        execution = await self.not_held(namespace, workflow_id, request.run_id)
+        told = Told(request.request_id)
+        execution = await self.not_held(namespace, workflow_id, request.run_id, told)
+        taken_by = self.taken_by(execution, request.run_id, told)
+        if taken_by:
+            return svc.Acknowledged(run_id=taken_by)
         if execution.is_lost:
             raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
         signal = req.SignalExecution(
@@ -44,7 +49,11 @@ class Messages:
 
     async def cancel(self, namespace: str, workflow_id: str, request: svc.CancelWorkflowRequest) -> svc.Acknowledged:
         """Asks the workflow to stop."""
-        execution = await self._engine.residents.find(namespace, workflow_id, request.run_id)
+        told = Told(request.request_id)
+        execution = await self._knowing(namespace, workflow_id, request.run_id, told)
+        taken_by = self.taken_by(execution, request.run_id, told)
+        if taken_by:
+            return svc.Acknowledged(run_id=taken_by)
         cancel = req.CancelExecution(reason=request.reason, identity=request.identity, request_id=request.request_id)
         return await self._deliver(execution, cancel)
 
@@ -79,13 +88,26 @@ class Messages:
         await self._engine.acknowledged(execution)
         return svc.Acknowledged(run_id=execution.run_id)
 
-    async def not_held(self, namespace: str, workflow_id: str, run_id: str) -> Execution:
+    async def not_held(self, namespace: str, workflow_id: str, run_id: str, told: Told) -> Execution:
         """The run, once it takes signals.
 
         Who waited looks again: the task may have continued the workflow as new, and the signal is for the next run.
         """
         while True:
-            execution = await self._engine.residents.find(namespace, workflow_id, run_id)
+            execution = await self._knowing(namespace, workflow_id, run_id, told)
             if not execution.holds_signals:
                 return execution
             await execution.task_end()
+
+    async def _knowing(self, namespace: str, workflow_id: str, run_id: str, told: Told) -> Execution:
+        """The run, once it is known what earlier ones took. Who waited looks again: it may have been replaced."""
+        earlier = self._engine.earlier
+        while True:
+            execution = await self._engine.residents.find(namespace, workflow_id, run_id)
+            if run_id or earlier.is_known(execution, told):
+                return execution
+            await earlier.learn(execution, told)
+
+    def taken_by(self, execution: Execution, run_id: str, told: Told) -> str:
+        """The earlier run that took the message. One that names its run is for that run alone."""
+        return "" if run_id else self._engine.earlier.taken_by(execution, told)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 from msgspec import structs
 
-from perdure_proto.errors import ServiceError
+from perdure_proto.errors import Code, ServiceError
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.inbox import Answer, Inbox, source_of
 from perdure_server.history import requests as req
@@ -53,6 +53,9 @@ class Outbox:
 
     def offer(self, execution: Execution, deliveries: Iterable[Delivery]) -> None:
         """Sends what is not under way already."""
+        if not execution.state.is_open:
+            execution.owing -= execution.unheard
+            execution.unheard.clear()
         for each in deliveries:
             if each.key in execution.owing or execution.is_lost:
                 continue
@@ -107,15 +110,21 @@ class Outbox:
         for answer in answers:
             if execution.is_lost:
                 return
-            self._record(execution, lane[0], answer)
-            execution.owing.discard(lane.popleft().key)
+            delivery = lane.popleft()
+            if self._record(execution, delivery, answer):
+                execution.owing.discard(delivery.key)
+            else:
+                execution.unheard.add(delivery.key)
         if not execution.owing:
             self._settle(execution)
 
-    def _record(self, execution: Execution, delivery: Delivery, answer: Answer) -> None:
-        """An open source writes the answer; a closed one has it acknowledged."""
+    def _record(self, execution: Execution, delivery: Delivery, answer: Answer) -> bool:
+        """An open source writes the answer; a closed one has it acknowledged. False: the source is full.
+
+        Law: the answer to a full source stays owed. It is asked for again when the source closes, or has a new owner.
+        """
         if not execution.state.is_open or delivery.kind in ("close_child", "child_closed"):
-            return
+            return True
         event_id = delivery.event_id
         request: req.Request
         if delivery.kind != "start_child":
@@ -124,7 +133,8 @@ class Outbox:
             request = req.RecordChildStartFailed(initiated_event_id=event_id, cause=answer.cause)
         else:
             request = req.RecordChildStarted(initiated_event_id=event_id, run_id=answer.run_id)
-        self._engine.transact(execution, request)
+        refused = self._engine.transact(execution, request).refused
+        return refused is None or refused.code != Code.HISTORY_LIMIT
 
     def _settle(self, execution: Execution) -> None:
         """Law: a closed execution stays owed until parent, children and targets have acknowledged.

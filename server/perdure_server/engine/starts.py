@@ -20,6 +20,7 @@ from perdure_proto.tasks import WorkflowTask
 from perdure_server.engine.checks import check_start
 from perdure_server.engine.committer import AppendRefusedError
 from perdure_server.engine.eager_start import Seat, first_task, leave
+from perdure_server.engine.earlier import NO_PAST, Told
 from perdure_server.engine.execution import Execution, Held
 from perdure_server.engine.start_signals import check_start_signal, deliver, first_signals, signalled_before
 from perdure_server.history import requests as req
@@ -164,12 +165,19 @@ class Starts:
             run_id = row.run_id if row is not None else ""
         if not run_id and request.start_signal is not None:
             signalled = await signalled_before(self._engine, current, request.request_id)
-            run_id = signalled.run_id if signalled is not None else ""
+            run_id = signalled.run_id if signalled is not None else await self._took(current, request)
         if not run_id:
             return None
         task = self._engine.matching.handed(request.eager.session, request.eager.sequence) if request.eager else None
         task = task if isinstance(task, WorkflowTask) and task.run_id == run_id else None
         return StartWorkflowAnswer(workflow_id=current.workflow_id, run_id=run_id, started=False, task=task)
+
+    async def _took(self, current: Execution, request: StartWorkflowRequest) -> str:
+        """The run of an earlier chain that took the signal of a start."""
+        earlier, told = self._engine.earlier, Told(request.request_id)
+        if not earlier.is_known(current, told):
+            await earlier.learn(current, told)
+        return earlier.taken_by(current, told)
 
     async def _conflict(
         self, current: Execution, request: StartWorkflowRequest, on_begin: OnBegin | None
@@ -228,6 +236,8 @@ class Starts:
         started = started_event(workflow_id, run_id, request, engine)
         key = RunKey(engine.residents.shard_of(namespace, workflow_id), run_id)
         execution = Execution(key, (namespace, workflow_id), namespace_id, begin(run_id, started))
+        if not replaces:
+            execution.past = NO_PAST
         if request.eager is not None:
             execution.seat = Seat(request.eager)
         engine.residents.add(execution, is_current=True)

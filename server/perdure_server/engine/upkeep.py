@@ -43,10 +43,7 @@ class Upkeep:
     async def recover(self) -> int:
         """Loads all to which something is owed, in pages; then everything due soon. Returns how many runs."""
         engine, loaded, after = self._engine, 0, None
-        for namespace_id, queue, kind, _ in await engine.store.parked_queues():
-            engine.matching.note_parked(
-                engine.residents.name_of(namespace_id), queue, "activity" if kind == "activity" else "workflow"
-            )
+        await engine.parking.recover()
         while True:
             page = await engine.store.owed_runs(self._shards, after, engine.settings.load_page)
             await self._load(page)
@@ -54,6 +51,7 @@ class Upkeep:
             if len(page) < engine.settings.load_page:
                 break
             after = RunKey(page[-1].shard_id, page[-1].run_id)
+        engine.parking.announce()
         return loaded + await self.scan()
 
     async def scan(self) -> int:

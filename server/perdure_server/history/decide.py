@@ -7,6 +7,7 @@ from typing import Any
 
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Decision, Moment
+from perdure_server.history.fullness import hold_results
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions import (
     across,
@@ -25,7 +26,7 @@ Decider = Callable[[ExecutionState, Any, Moment], Decision]
 
 def decide(state: ExecutionState, request: req.Request, moment: Moment) -> Decision:
     """What a request does to a run: events, facts beside the log, effects, or a typed refusal. Changes nothing."""
-    return DECISIONS[type(request)](state, request, moment)
+    return hold_results(state, request, DECISIONS[type(request)](state, request, moment), moment.limits)
 
 
 DECISIONS: dict[type[req.Request], Decider] = {

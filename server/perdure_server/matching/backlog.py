@@ -43,23 +43,26 @@ def priority_of(ref: TaskRef) -> int:
 
 
 class Backlog:
-    """Lanes of one queue and slot kind. `named_size` and `unnamed_size` are what its two windows bound."""
+    """Lanes of one queue and slot kind. `named_size` and `unnamed_size` are what its two windows bound.
 
-    __slots__ = ("_names", "lanes", "named_size", "turns", "unnamed_size")
+    `names` counts the sessions that name each type.
+    """
+
+    __slots__ = ("lanes", "named_size", "names", "turns", "unnamed_size")
 
     def __init__(self) -> None:
         self.lanes: dict[str, list[Entry]] = {}
         self.turns = Turns()
         self.named_size = 0
         self.unnamed_size = 0
-        self._names: dict[str, int] = {}
+        self.names: dict[str, int] = {}
 
     def __len__(self) -> int:
         return self.named_size + self.unnamed_size
 
     def lane_of(self, type_name: str) -> str:
         """The lane of a type; one that a leaving session left behind keeps its tasks until it is empty."""
-        return type_name if type_name in self._names or type_name in self.lanes else UNNAMED
+        return type_name if type_name in self.names or type_name in self.lanes else UNNAMED
 
     def add(self, ref: TaskRef, arrival: int) -> None:
         """A task arrives."""
@@ -81,9 +84,9 @@ class Backlog:
 
     def name(self, types: Iterable[str]) -> None:
         """A session names these types: what waits of them gets lanes of its own."""
-        new = {name for name in types if name not in self._names and name not in self.lanes}
+        new = {name for name in types if name not in self.names and name not in self.lanes}
         for name in types:
-            self._names[name] = self._names.get(name, 0) + 1
+            self.names[name] = self.names.get(name, 0) + 1
         unnamed = self.lanes.get(UNNAMED)
         if new and unnamed:
             self._part(unnamed, new)
@@ -91,10 +94,10 @@ class Backlog:
     def unname(self, types: Iterable[str]) -> None:
         """A session that named these types is gone."""
         for name in types:
-            if self._names[name] == 1:
-                del self._names[name]
+            if self.names[name] == 1:
+                del self.names[name]
             else:
-                self._names[name] -= 1
+                self.names[name] -= 1
 
     def pull(self, skill: Skill, sticky: list[Entry], room: int) -> list[Entry]:
         """The next tasks, at most `room`, that the skill covers, merged with a sticky heap."""

@@ -46,6 +46,12 @@ class Turns:
         self._last: list[dict[str, float]] = [{} for _ in range(PRIORITY_MAX + 1)]
         self._forget_above = KEYS_KEPT_MAX
 
+    def resume(self, priority: int, key: str, now: float, last: float) -> None:
+        """What waits already: the clock stands at `now` at least, and the last turn of the key is at `last`."""
+        self._now[priority] = max(self._now[priority], now)
+        self._last[priority][key] = max(self._last[priority].get(key, 0.0), last)
+        self._forget_above = max(self._forget_above, 2 * len(self._last[priority]))
+
     def _forget(self, priority: int) -> None:
         """A key whose last turn has passed is as good as new."""
         now = self._now[priority]

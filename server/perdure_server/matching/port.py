@@ -112,7 +112,7 @@ class TaskSource(Protocol):
         """
 
     async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> None:
-        """Page up to `room` parked tasks back, by `offer`; `kind` is `workflow` (queries too) or `activity`.
+        """Page up to `room` parked tasks back, by `offer` as `paged`; `kind` is `workflow` (queries too) or `activity`.
 
         It is called again while it brings something; what `offer` refuses stays parked.
         """

@@ -18,7 +18,8 @@ REFILL_WORTHWHILE = 100
 class KindQueue:
     """The queue of one (namespace, task queue, slot kind).
 
-    `sticky_size` counts the tasks in sticky lanes of its sessions. `parked` means that the database may hold more.
+    `sticky_size` counts the tasks in sticky lanes of its sessions. `parked` means that the database may hold more;
+    `accepted`, `refused` and `unnamed` count offers since the last refill began.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class KindQueue:
         "refused",
         "sticky_size",
         "takers",
+        "unnamed",
         "window",
     )
 
@@ -53,17 +55,30 @@ class KindQueue:
         self.refill_at = 0.0
         self.accepted = 0
         self.refused = 0
+        self.unnamed = 0
 
     def __len__(self) -> int:
         return len(self.backlog) + self.sticky_size
 
-    def admits(self, type_name: str) -> bool:
-        """Whether there is room for one more; if not, it is remembered that the engine parks it."""
+    def learn(self, types: frozenset[str]) -> None:
+        """A session names these types: what was parked while nobody did may be of them."""
+        self.backlog.name(types)
+        self.parked = self.parked or (self.parked_unnamed and bool(types))
+
+    def admits(self, type_name: str, *, paged: bool) -> bool:
+        """Whether there is room for one more; if not, it is remembered that the engine parks it.
+
+        While tasks are parked, new ones get half the window, and the other half is for what is `paged` back: else a
+        stream of new tasks would keep the window full, and what is parked would never come back.
+        """
         if self.backlog.lane_of(type_name):
-            admitted = self.backlog.named_size + self.sticky_size < self.window
+            room = self.window if paged or not (self.parked or self.refilling) else self.window / 2
+            admitted = self.backlog.named_size + self.sticky_size < room
             self.parked = self.parked or not admitted
         else:
-            admitted = self.backlog.unnamed_size < self.window
+            room = self.window if paged or not (self.parked_unnamed or self.refilling) else self.window / 2
+            admitted = self.backlog.unnamed_size < room
+            self.unnamed += 1
             self.parked_unnamed = self.parked_unnamed or not admitted
         self.refused += not admitted
         return admitted
@@ -74,26 +89,32 @@ class KindQueue:
             return 0
         named, unnamed = self.backlog.named_size + self.sticky_size, self.backlog.unnamed_size
         half = self.window / 2
-        room = self.window - named if self.parked and named < half else 0
-        room_unnamed = self.window - unnamed if self.parked_unnamed and unnamed < half else 0
+        if not self.backlog.names:
+            return self.window - unnamed if (self.parked or self.parked_unnamed) and unnamed < half else 0
+        # While nothing of unnamed types waits here, their empty window says nothing of what the next page holds.
+        parked = self.parked or (self.parked_unnamed and not unnamed)
+        room = self.window - named if parked and named < half else 0
+        room_unnamed = self.window - unnamed if self.parked_unnamed and 0 < unnamed < half else 0
         return max(room, room_unnamed)
 
     def refill_begins(self) -> tuple[bool, bool]:
         """Forget what is known of parked tasks: the refill shows whether there are more. Returns what was known."""
         known = (self.parked, self.parked_unnamed)
         self.refilling, self.parked, self.parked_unnamed = True, False, False
-        self.accepted = self.refused = 0
+        self.accepted = self.refused = self.unnamed = 0
         return known
 
     def refill_ends(self, known: tuple[bool, bool], room: int, now: float) -> None:
         """Only a refill that brought nothing says that nothing is parked.
 
-        Offers of others are counted as brought too: that costs one more look. One that brought little is followed
-        by a pause, so that a busy queue does not ask all the time.
+        Offers of others are counted as brought too: that costs one more look. Types that nobody names are looked for
+        as long as some are brought; behind others they come with those. A refill that brought little is followed by a
+        pause, so that a busy queue does not ask all the time.
         """
         self.refilling = False
         if self.accepted or self.refused:
-            self.parked, self.parked_unnamed = self.parked or known[0], self.parked_unnamed or known[1]
+            self.parked = self.parked or any(known)
+            self.parked_unnamed = self.parked_unnamed or (known[1] and self.unnamed > 0)
         if self.accepted < min(room, REFILL_WORTHWHILE):
             self.refill_at = now + REFILL_PAUSE_SECONDS
 

@@ -43,19 +43,19 @@ class Router:
         """The next arrival number, of a task or an exchange."""
         return next(self._arrivals)
 
-    def offer(self, ref: TaskRef) -> bool:
-        """Route a new task. False: no room, the engine keeps it."""
+    def offer(self, ref: TaskRef, *, paged: bool = False) -> bool:
+        """Route a new task, or one that is paged back. False: no room, the engine keeps it."""
         queue = self._by_name.get((ref.namespace, ref.task_queue)) or self._queues.get(ref.namespace, ref.task_queue)
         slot = ACTIVITY if ref.kind == "activity" else WORKFLOW
         kind = queue.kinds[slot]
         arrival = next(self._arrivals)
         if ref.sticky_session and (session := self._sticky_of(ref)) is not None:
             accepted = self._to_session(session, ref, arrival) or (
-                kind.admits(ref.type_name) and self._to_lane(session, ref, arrival)
+                kind.admits(ref.type_name, paged=paged) and self._to_lane(session, ref, arrival)
             )
         elif self._to_exchange(kind, slot, ref, arrival):
             accepted = True
-        elif accepted := kind.admits(ref.type_name):
+        elif accepted := kind.admits(ref.type_name, paged=paged):
             kind.backlog.add(ref, arrival)
         kind.accepted += accepted
         return accepted

@@ -52,9 +52,9 @@ class Matching:
         self._forget_at = 0.0
         self._sweeper: asyncio.Task[None] | None = None
 
-    def offer(self, ref: TaskRef) -> bool:
-        """A task is due. False: the window of its queue is full, the engine parks it in the database."""
-        return self._router.offer(ref)
+    def offer(self, ref: TaskRef, *, paged: bool = False) -> bool:
+        """A task is due, or is `paged` back. False: the window of its queue is full, the engine parks it."""
+        return self._router.offer(ref, paged=paged)
 
     def push(self, session_id: str, push: AnyPush) -> bool:
         """Tell a worker something, at once where a poll is parked. False: no such session, or too much waits for it."""

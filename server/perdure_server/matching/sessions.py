@@ -190,7 +190,7 @@ class Sessions:
         self._check(id, worker)
         session = self.by_id[id] = WorkerSession(id, queue, worker, self._limits)
         for kind, skill in zip(session.kinds, session.skills, strict=True):
-            kind.backlog.name(skill.types)
+            kind.learn(skill.types)
         if per_second := worker.max_task_queue_activities_per_second:
             self._set_rate(queue.kinds[ACTIVITY], per_second)
         if worker.held:

@@ -229,12 +229,14 @@ gone_wakes as (
 
 -- name: insert_parked
 put_parked as (
-  insert into parked (group_id, shard_id, run_id, scheduled_event_id, namespace_id, task_queue, kind, priority)
-  select $group_id::int, p.shard_id, p.run_id, p.scheduled_event_id, p.namespace_id, p.task_queue, p.kind, p.priority
+  insert into parked (group_id, shard_id, run_id, scheduled_event_id, namespace_id, task_queue, kind, priority,
+    fairness_key, turn)
+  select $group_id::int, p.shard_id, p.run_id, p.scheduled_event_id, p.namespace_id, p.task_queue, p.kind, p.priority,
+    p.fairness_key, p.turn
   from fence, unnest($parked_shard_id::int[], $parked_run_id::uuid[], $parked_gated::bool[],
     $parked_scheduled_event_id::int[], $parked_namespace_id::int[], $parked_task_queue::text[], $parked_kind::text[],
-    $parked_priority::int[])
-    as p(shard_id, run_id, gated, scheduled_event_id, namespace_id, task_queue, kind, priority)
+    $parked_priority::int[], $parked_fairness_key::text[], $parked_turn::float8[])
+    as p(shard_id, run_id, gated, scheduled_event_id, namespace_id, task_queue, kind, priority, fairness_key, turn)
   where not p.gated or p.run_id in (select run_id from accepted)
   on conflict (group_id, shard_id, run_id, scheduled_event_id) do nothing
 )

@@ -123,7 +123,9 @@ COLUMNS: Mapping[str, dict[str, Column]] = {
     "buffer_flushed": fields(*RUN),
     "wakes": fields(*RUN, "wake_at", "owed"),
     "wakes_gone": fields(*RUN),
-    "parked": fields(*RUN, "scheduled_event_id", "namespace_id", "task_queue", "kind", "priority"),
+    "parked": fields(
+        *RUN, "scheduled_event_id", "namespace_id", "task_queue", "kind", "priority", "fairness_key", "turn"
+    ),
     "unparked": fields(*RUN, "scheduled_event_id"),
     "snapshots": fields(*RUN, "last_event_id", "version", "state"),
 }
@@ -139,7 +141,7 @@ SORT_KEYS: Mapping[str, Callable[[Row], Any]] = {
     "activities": attrgetter(*RUN, "scheduled_event_id"),
     "activities_gone": attrgetter(*RUN, "scheduled_event_id"),
     "buffered": attrgetter(*RUN, "position"),
-    "parked": attrgetter("priority", *RUN, "scheduled_event_id"),
+    "parked": attrgetter("priority", "turn", *RUN, "scheduled_event_id"),
     "unparked": attrgetter(*RUN, "scheduled_event_id"),
 }
 """By primary key, as the lock order demands; `parked` in the order in which its tasks shall come back."""

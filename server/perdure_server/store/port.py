@@ -154,6 +154,18 @@ class Parked(Struct, frozen=True, order=True):
     task_queue: str
     kind: str
     priority: int
+    fairness_key: str = ""
+    turn: float = 0.0
+    """Its place among the parked tasks of its queue and priority: the end of a turn of its fairness key."""
+
+
+class ParkedTurn(Struct, frozen=True):
+    """A fairness key among the parked tasks of a queue: the next turn of its priority, and its own last one."""
+
+    priority: int
+    fairness_key: str
+    next: float
+    last: float
 
 
 class Snapshot(Struct):
@@ -313,6 +325,13 @@ class Store(Protocol):
         """The run that a start request of this id made, whatever happened since."""
         ...
 
+    async def requests_taken(self, namespace_id: int, workflow_id: str, since: datetime, limit: int) -> dict[str, str]:
+        """Of the runs of a workflow id that closed since: the messages in their logs, run by request id.
+
+        The newest where there are more than the limit; of two runs that have the same the earlier.
+        """
+        ...
+
     async def history(self, shard_id: int, run_id: str, after_event_id: int, rows_max: int) -> list[HistoryRow]:
         """Rows of the log that hold events after an id, in order."""
         ...
@@ -328,7 +347,10 @@ class Store(Protocol):
         ...
 
     async def parked_tasks(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[Parked]:
-        """The first parked tasks of a queue, by priority then age."""
+        """The first parked tasks of a queue, by priority, then turn, then age."""
+
+    async def parked_turns(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[ParkedTurn]:
+        """The fairness keys among the parked tasks of a queue; those first that have had the most turns ahead."""
         ...
 
     async def parked_queues(self) -> list[tuple[int, str, str, int]]:

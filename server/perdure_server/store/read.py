@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from perdure_server.store.pool import ReadPool
-from perdure_server.store.port import DataRefusedError, HistoryRow, Parked, RunKey, StoredRun, WakeRow
+from perdure_server.store.port import DataRefusedError, HistoryRow, Parked, ParkedTurn, RunKey, StoredRun, WakeRow
 from perdure_server.store.queries import load_queries
 from perdure_server.store.records import read_history, read_parked, read_run, read_wake
 
@@ -72,10 +72,16 @@ class RunReads:
         return [read_wake(record) for record in records]
 
     async def parked_tasks(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[Parked]:
-        """The first parked tasks of a queue, by priority then age."""
+        """The first parked tasks of a queue, by priority, then turn, then age."""
         queue = namespace_id, task_queue, kind
         records = await self._pool.fetch(QUERIES["list_parked"], self.group_id, *queue, limit)
         return [read_parked(record) for record in records]
+
+    async def parked_turns(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[ParkedTurn]:
+        """The fairness keys among the parked tasks of a queue; those first that have had the most turns ahead."""
+        queue = namespace_id, task_queue, kind
+        records = await self._pool.fetch(QUERIES["list_parked_turns"], self.group_id, *queue, limit)
+        return [ParkedTurn(r["priority"], r["fairness_key"], r["next"], r["last"]) for r in records]
 
     async def parked_queues(self) -> list[tuple[int, str, str, int]]:
         """Queue by queue how much is parked."""

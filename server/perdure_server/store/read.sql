@@ -75,9 +75,18 @@ where w.group_id = $1 and w.wake_at <= $2::timestamptz
 order by w.wake_at, w.shard_id, w.run_id limit $6
 
 -- name: list_parked
-select p.shard_id, p.run_id, p.scheduled_event_id, p.namespace_id, p.task_queue, p.kind, p.priority from parked as p
+select p.shard_id, p.run_id, p.scheduled_event_id, p.namespace_id, p.task_queue, p.kind, p.priority, p.fairness_key,
+  p.turn
+from parked as p
 where p.group_id = $1 and p.namespace_id = $2 and p.task_queue = $3 and p.kind = $4
-order by p.priority, p.arrival limit $5
+order by p.priority, p.turn, p.arrival limit $5
+
+-- name: list_parked_turns
+select p.priority, p.fairness_key, min(min(p.turn)) over (partition by p.priority) as next, max(p.turn) as last
+from parked as p
+where p.group_id = $1 and p.namespace_id = $2 and p.task_queue = $3 and p.kind = $4
+group by p.priority, p.fairness_key
+order by max(p.turn) - min(min(p.turn)) over (partition by p.priority) desc, p.priority, p.fairness_key limit $5
 
 -- name: count_parked
 select p.namespace_id, p.task_queue, p.kind, count(*) as tasks from parked as p

@@ -66,6 +66,8 @@ def read_parked(record: Record) -> Parked:
         record["task_queue"],
         record["kind"],
         record["priority"],
+        record["fairness_key"],
+        record["turn"],
     )
 
 

@@ -44,6 +44,13 @@ class Visibility:
         """The run that a start request of this id made, whatever happened since."""
         return await self._one("get_requested", namespace_id, workflow_id, request_id)
 
+    async def requests_taken(self, namespace_id: int, workflow_id: str, since: datetime, limit: int) -> dict[str, str]:
+        """Of the runs of a workflow id that closed since: the messages in their logs, run by request id."""
+        records = await self._pool.fetch(
+            QUERIES["list_requests"], self.group_id, namespace_id, workflow_id, since, limit
+        )
+        return {record["request_id"]: str(record["run_id"]) for record in records}
+
     async def list_executions(
         self, namespace_id: int, query: str, cursor: str, limit: int
     ) -> tuple[list[ExecutionRow], str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.store.port import (
+    Append,
     CommitBatch,
     Fence,
     Parked,
+    ParkedTurn,
     RunChange,
     RunKey,
     Snapshot,
@@ -97,6 +100,45 @@ async def test_due_runs_by_page(store: Store, fence: Fence) -> None:
     assert runs[1:3] == [row.run_id for row in await store.due_runs(NOW, NOW + HOUR, None, 9)]
     page = await store.due_runs(NOW, NOW + 2 * HOUR, None, 1)
     assert runs[2:] == [row.run_id for row in await store.due_runs(NOW, NOW + 2 * HOUR, page[-1], 9)]
+
+
+async def test_requests_that_closed_runs_took(store: Store, fence: Fence) -> None:
+    """Signals and cancel requests of runs that closed since an instant, by request id; newest where there are many."""
+    runs = ["", *(new_run_id() for _ in range(3))]
+    kinds = ("WorkflowExecutionSignaled", "WorkflowExecutionCancelRequested", "TimerFired")
+    taken = b",".join(
+        f'{{"event_id":{n},"event_type":"{kind}","request_id":"r{n}"}}'.encode() for n, kind in enumerate(kinds, 3)
+    )
+    for (before, run), close in zip(pairwise(runs), (NOW - HOUR, NOW, None), strict=True):
+        await store.commit(fence, begin(run, replaces=before))
+        change = [RunChange(SHARD, run, 2, close, 5)] if close else []
+        told = Append(SHARD, run, 1, 3, 5, b"[" + taken + b"]")
+        await store.commit(fence, CommitBatch(appends=[told], changes=change))
+    assert {"r3": runs[2], "r4": runs[2]} == await store.requests_taken(1, "order-1", NOW, 9)
+    assert {"r3": runs[1], "r4": runs[1]} == await store.requests_taken(1, "order-1", NOW - HOUR, 9)
+    assert {"r4": runs[2]} == await store.requests_taken(1, "order-1", NOW, 1)
+    assert {} == await store.requests_taken(1, "order-2", NOW, 9)
+
+
+async def test_parked_tasks_by_turn_before_age(store: Store, fence: Fence) -> None:
+    """Within a priority the lowest turn comes back first, and of equal turns the one that was parked first."""
+    runs = [new_run_id() for _ in range(4)]
+    for run, turn in zip(runs, (2.0, 1.5, 1.0, 1.5), strict=True):
+        task = Parked(SHARD, run, 5, 1, "orders", "activity", 3, "key", turn)
+        await store.commit(fence, CommitBatch(parked=[task]))
+    page = await store.parked_tasks(1, "orders", "activity", 4)
+    assert [(runs[2], 1.0), (runs[1], 1.5), (runs[3], 1.5), (runs[0], 2.0)] == [(p.run_id, p.turn) for p in page]
+
+
+async def test_parked_turns_by_key(store: Store, fence: Fence) -> None:
+    """Each fairness key of a queue has its last turn beside the next of its priority; those far ahead come first."""
+    rows = ((3, "big", 4.0), (3, "big", 9.0), (3, "small", 5.0), (1, "big", 2.0))
+    tasks = [Parked(SHARD, new_run_id(), 5, 1, "orders", "activity", *row) for row in rows]
+    other = Parked(SHARD, new_run_id(), 5, 1, "orders", "workflow", 3, "big", 99.0)
+    await store.commit(fence, CommitBatch(parked=[*tasks, other]))
+    expected = [ParkedTurn(3, "big", 4.0, 9.0), ParkedTurn(3, "small", 4.0, 5.0), ParkedTurn(1, "big", 2.0, 2.0)]
+    assert expected == await store.parked_turns(1, "orders", "activity", 9)
+    assert expected[:1] == await store.parked_turns(1, "orders", "activity", 1)
 
 
 async def test_parked_tasks_by_priority_then_age(store: Store, fence: Fence) -> None:

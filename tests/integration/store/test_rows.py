@@ -23,7 +23,7 @@ from tests.integration.store.rows import NOW, SHARD, append, begin, merge, new_r
 
 
 def parked(run_id: str, event_id: int = 7, *, priority: int = 3) -> Parked:
-    return Parked(SHARD, run_id, event_id, 1, "orders", "activity", priority)
+    return Parked(SHARD, run_id, event_id, 1, "orders", "activity", priority, "key", 1.5)
 
 
 def beside(run_id: str) -> CommitBatch:

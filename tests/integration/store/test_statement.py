@@ -12,8 +12,11 @@ import pytest
 from perdure_server.store import commit as commit_module
 from perdure_server.store.commit_rows import COLUMNS, rows_by_kind
 from perdure_server.store.commit_statement import variant
+from perdure_server.store.connections import connect
+from perdure_server.store.pool import PLANNING
 from perdure_server.store.port import CommitBatch, Fence, RunChange, RunKey
 from perdure_server.store.postgres import PostgresStore
+from perdure_server.store.queries import load_queries
 from tests.integration.store.rows import NOW, SHARD, append, begin, merge, new_run_id
 from tests.integration.store.test_rows import beside, removals
 
@@ -184,3 +187,27 @@ async def test_commit_of_many_rows_is_one_page_of_work(
         "select idx_tup_fetch + seq_tup_read from pg_stat_user_tables where relname = 'executions'"
     )
     assert 0 < read < 400
+
+
+PARK = """
+insert into parked (group_id, shard_id, run_id, scheduled_event_id, namespace_id, task_queue, kind, priority, turn)
+select 1, n % 512, gen_random_uuid(), 5, 1, 'queue-' || n % $2::int, 'activity', 1 + n % 5, random()
+from generate_series(1, $1::int) as n
+"""
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize(("tasks", "queues"), [(0, 1), (10, 1), (20_000, 1), (20_000, 1_000)])
+async def test_a_page_of_parked_tasks_is_one_index_range(
+    database_url: str, control: Control, tasks: int, queues: int, mode: str
+) -> None:
+    """A page of parked tasks is read from the index in its order up to the limit, whatever size it is planned at."""
+    await control.execute(PARK, tasks, queues)
+    await control.execute("analyze parked")
+    connection = await connect(database_url, {**PLANNING, "plan_cache_mode": mode})
+    prepared = await connection.prepare(load_queries("read.sql")["list_parked"])
+    explain = f"explain execute {prepared.get_name()}(1, 1, 'queue-0', 'activity', 100)"
+    plan = [row[0].strip() for row in await connection.fetch(explain)]
+    await connection.close()
+    assert plan[1].startswith("->  Index Scan using parked_by_turn"), plan
+    assert [False] * 2 == [any(word in line for line in plan) for word in ("Sort", "Filter")]

@@ -18,6 +18,7 @@ from perdure_proto.errors import Code
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Draft, Moment, NewRun, OfferActivity, UpdateRejected
+from perdure_server.history.fullness import events_left
 from perdure_server.history.properties import wrong_text
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions import activity as act
@@ -98,10 +99,8 @@ def refusal(state: ExecutionState, request: req.CompleteWorkflowTask, moment: Mo
         closing = closing or isinstance(command, CLOSING)
     if closing and overlay.has_news():
         return Refusal(Code.UNHANDLED_COMMAND, "UNHANDLED_COMMAND", "news came while the workflow was closing")
-    limits = moment.limits
-    events = state.last_event_id + len(request.commands)
-    is_full = events > limits.history_events_max - limits.history_events_reserved
-    if not closing and (is_full or state.history_bytes > limits.history_bytes_max):
+    has_room = events_left(state, moment.limits) >= len(request.commands)
+    if not closing and not (has_room and state.history_bytes <= moment.limits.history_bytes_max):
         wrong = f"HISTORY_LIMIT: {state.last_event_id} events of {state.history_bytes} bytes: continue as new"
         return Refusal(Code.HISTORY_LIMIT, "BAD_COMMAND", wrong, overlay.failure(wrong))
     return None

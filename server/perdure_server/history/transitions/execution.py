@@ -11,6 +11,7 @@ from perdure_proto.failures import Failure, RetryState, TimeoutFailure
 from perdure_server.config import Limits
 from perdure_server.history import requests as req
 from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, NewRun, PushCancel, refuse
+from perdure_server.history.fullness import refuse_news
 from perdure_server.history.retry import Trial, plan_retry
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.across import take_leave
@@ -27,7 +28,7 @@ def signal(state: ExecutionState, request: req.SignalExecution, moment: Moment) 
     refused = _closed(state) or _full(state, moment.limits)
     if refused is not None:
         return refused
-    if state.signals >= moment.limits.signals_max:
+    if signals_of(state, moment.limits.signals_max) >= moment.limits.signals_max:
         return refuse(
             Code.RESOURCE_EXHAUSTED, f"the run has {moment.limits.signals_max} signals, the most that a run may have"
         )
@@ -185,12 +186,17 @@ def _closed(state: ExecutionState) -> Decision | None:
     return refuse(Code.WORKFLOW_CLOSED, f"the run {state.run_id} is closed ({state.status})", status=state.status)
 
 
+def signals_of(state: ExecutionState, enough: int) -> int:
+    """How many signals the run has, those in the buffer too; they are only counted where they may be enough."""
+    if state.signals + len(state.buffer) < enough:
+        return state.signals
+    return state.signals + sum(isinstance(event, ev.WorkflowExecutionSignaled) for event in state.buffer)
+
+
 def _full(state: ExecutionState, limits: Limits) -> Decision | None:
-    events_max = limits.history_events_max - limits.history_events_reserved
-    if state.last_event_id + len(state.buffer) >= events_max:
-        return refuse(Code.HISTORY_LIMIT, f"the history has {events_max} events: the run must continue as new")
-    if state.history_bytes >= limits.history_bytes_max:
-        return refuse(Code.HISTORY_LIMIT, f"the history has {state.history_bytes} bytes: the run must continue as new")
+    full = refuse_news(state, limits)
+    if full is not None:
+        return full
     if len(state.request_ids) >= limits.carried_request_ids_max:
         return refuse(Code.RESOURCE_EXHAUSTED, "too many request ids in the last minutes: try again later")
     return None

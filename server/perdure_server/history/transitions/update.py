@@ -6,6 +6,7 @@ from perdure_proto.errors import Code
 from perdure_server.history import records as rec
 from perdure_server.history import requests as req
 from perdure_server.history.decision import NOTHING, Decision, Draft, Moment, OfferWorkflowTask, refuse
+from perdure_server.history.fullness import refuse_news
 from perdure_server.history.state import ExecutionState
 from perdure_server.history.transitions.arrival import had_task, is_delayed, schedule_task
 
@@ -19,6 +20,9 @@ def admit(state: ExecutionState, request: req.AdmitUpdate, moment: Moment) -> De
         return refuse(Code.WORKFLOW_CLOSED, f"the run {state.run_id} is closed ({state.status})", status=state.status)
     if state.is_paused:
         return refuse(Code.WORKFLOW_PAUSED, f"the run {state.run_id} is paused: unpause it first")
+    full = refuse_news(state, moment.limits)
+    if full is not None:
+        return full
     in_flight = len(state.admitted) + state.updates_open
     if in_flight >= moment.limits.updates_in_flight_max:
         return refuse(Code.RESOURCE_EXHAUSTED, f"{in_flight} updates are in flight, the most that a run may have")

@@ -97,7 +97,7 @@ class RecordingSource:
     async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> None:
         self.refills.append((namespace, task_queue, kind, room))
         assert self.matching is not None
-        while self.parked and room and self.matching.offer(self.parked[0]):
+        while self.parked and room and self.matching.offer(self.parked[0], paged=True):
             self.parked.pop(0)
             room -= 1
 

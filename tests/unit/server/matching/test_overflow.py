@@ -56,6 +56,41 @@ async def test_a_refill_below_half_the_window() -> None:
         assert ["a3", "p0", "p1"] == runs(await b.poll("s", activity=9))
 
 
+async def test_half_the_window_is_for_what_is_parked() -> None:
+    """Once something is parked, new tasks get in below half the window, and what is paged back up to all of it."""
+    async with bench(SMALL) as b:
+        await b.poll("s")
+        b.offer(*[activity_ref(f"a{i}") for i in range(4)])
+        assert not b.matching.offer(activity_ref("parked"))
+        await b.poll("s", activity=1)
+        assert not b.matching.offer(activity_ref("new"))
+        assert b.matching.offer(activity_ref("back"), paged=True)
+        await b.poll("s", activity=3)
+        assert b.matching.offer(activity_ref("below half"))
+
+
+async def test_types_that_are_named_late_are_asked_for_as_they_fit() -> None:
+    """What was parked before any worker came is paged back as far as the lanes of its type have room, not further."""
+    async with bench(SMALL) as b:
+        b.offer(*[activity_ref(f"a{i}") for i in range(4)])
+        b.source.parked = [activity_ref(f"p{i}") for i in range(9)]
+        assert not b.matching.offer(activity_ref("parked"))
+        await b.poll("s", activity=3)
+        await settle()
+        assert [("ns", "q", "activity", 3)] == b.source.refills
+        assert 6 == len(b.source.parked)
+
+
+async def test_nothing_comes_back_for_nobody() -> None:
+    """While no worker has come and the window is full, what is parked is left where it is."""
+    async with bench(SMALL) as b:
+        b.offer(*[activity_ref(f"a{i}") for i in range(4)])
+        b.matching.note_parked("ns", "q", "activity")
+        b.pass_time(5)
+        await settle()
+        assert [] == b.source.refills
+
+
 async def test_refills_end_when_one_brings_nothing() -> None:
     """The engine is asked again while it brings something, and then no more."""
     async with bench(SMALL) as b:
