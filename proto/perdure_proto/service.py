@@ -345,7 +345,7 @@ class WorkflowResultAnswer(Message, frozen=True, kw_only=True):
 
 
 class PendingActivity(Message, frozen=True, kw_only=True):
-    """An activity that has not closed."""
+    """An activity that has not closed. `transactional`: an attempt has begun a transaction that completes it."""
 
     activity_id: str
     activity_type: str
@@ -364,6 +364,7 @@ class PendingActivity(Message, frozen=True, kw_only=True):
     task_queue: str = ""
     note: str = ""
     pause: PauseInfo | None = None
+    transactional: bool = False
 
 
 class PendingWorkflowTask(Message, frozen=True, kw_only=True):

@@ -49,6 +49,8 @@ from perdure_proto.service import (
     UpdateStage,
     WorkflowResultAnswer,
 )
+from perdure_proto.waitpoints import QUERY as WAITPOINTS
+from perdure_proto.waitpoints import PendingWaitpoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -174,7 +176,9 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Raises `WorkflowQueryFailedError` when the handler raises or there is none, and `ConversionError` for an
         argument that does not fit.
         """
-        call = outgoing(query, args, kwargs, QueryCall)
+        return await self._ask(outgoing(query, args, kwargs, QueryCall))
+
+    async def _ask(self, call: Outgoing) -> Any:
         if (outbound := self._service.outbound) is None:
             return await self._query_now(call, {})
         given = QueryWorkflowInput(self._id, self._run_id, call.name, call.args, call.kwargs)
@@ -194,6 +198,20 @@ class WorkflowHandle(Signals, Generic[R_co]):
                 raise
             raise exceptions.WorkflowQueryFailedError(error.message) from error
         return converter.decode_value(answer.result, answer.encoding, call.result_type)
+
+    async def waitpoints(self) -> list[PendingWaitpoint]:
+        """The waitpoints that nobody has completed, with their tokens: the workflow's code is asked, as by a query.
+
+        Those whose time is over are among them until the workflow ends; `expires_at` says so.
+
+        Raises `WorkflowQueryFailedError` where the worker does not know waitpoints.
+
+        Example:
+            ``[(one.name, one.url) for one in await handle.waitpoints()]``
+        """
+        asked = Outgoing.of(WAITPOINTS, (), {}, None, list[PendingWaitpoint])
+        found: list[PendingWaitpoint] = await self._ask(asked)
+        return found
 
     @overload
     async def execute_update(self, update: UpdateCall[R], /, *, id: str | None = None) -> R: ...

@@ -89,6 +89,7 @@ from perdure_proto.service import (
     EagerStart,
 )
 from perdure_proto.tasks import WorkflowTask
+from perdure_proto.waitpoints import PendingWaitpoint
 
 __all__ = [
     "ActivityExecution",
@@ -114,6 +115,7 @@ __all__ = [
     "OutboundInterceptor",
     "PauseActivityInput",
     "PauseWorkflowInput",
+    "PendingWaitpoint",
     "QueryWorkflowInput",
     "ReopenWorkflowInput",
     "ReportCancellationAsyncActivityInput",

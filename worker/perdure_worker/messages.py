@@ -173,6 +173,7 @@ class Signals:
         return taken
 
     def _put(self, mailbox: Mailbox, signal: WorkflowExecutionSignaled) -> None:
+        self._run.waitpoints.pop(signal.signal_name, None)
         try:
             value = self._channel_value(mailbox, signal)
         except ConversionError as error:

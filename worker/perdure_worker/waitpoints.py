@@ -17,7 +17,7 @@ import msgspec
 from perdure.exceptions import RPCError
 from perdure_proto.ids import shard_of
 from perdure_proto.service import WaitpointSettings
-from perdure_proto.waitpoints import WaitpointToken, sealed
+from perdure_proto.waitpoints import PendingWaitpoint, WaitpointToken, sealed
 from perdure_worker.exchange import Exchange
 from perdure_worker.token_settings import TokenSettings
 
@@ -49,6 +49,15 @@ def make_token(run: Run, name: str, number: int, expires_at: datetime | None) ->
     )
     text = sealed(token, bytes.fromhex(settings.key))
     return text, f"{settings.url.rstrip('/')}/api/v1/resume/{text}"
+
+
+def pending_waitpoints(run: Run) -> list[PendingWaitpoint]:
+    """Those that nobody has completed, each with the token that is good now: it may be another than the first."""
+    found: list[PendingWaitpoint] = []
+    for name, number, expires_at in run.waitpoints.values():
+        token, url = make_token(run, name, number, expires_at)
+        found.append(PendingWaitpoint(name=name, number=number, expires_at=expires_at, token=token, url=url))
+    return found
 
 
 async def fetch_settings(exchange: Exchange, namespace_path: str, address: str) -> WaitpointSettings | None:

@@ -30,4 +30,5 @@ async def rotate_secret(session: Session, /, *, grace: timedelta | None, now: bo
         raise usage_error("give --grace or --now, not both")
     wanted = timedelta(0) if now else GRACE if grace is None else grace
     answer = await session.service.rotate_waitpoint_secret(wanted)
-    session.output.result(answer, f"rotated; tokens made before are good until {instant(answer.old_valid_until)}")
+    old = f"are good until {instant(answer.old_valid_until)}" if wanted else "are worthless"
+    session.output.result(answer, f"rotated; tokens made before {old}")

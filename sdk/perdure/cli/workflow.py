@@ -9,6 +9,7 @@ from perdure.cli.workflow_messages import cancel, query, resume, signal, stack, 
 from perdure.cli.workflow_pause import pause, unpause
 from perdure.cli.workflow_start import execute, result, signal_with_start, start
 from perdure.cli.workflow_views import count, describe, list_workflows, show
+from perdure.cli.workflow_waitpoints import waitpoints
 
 workflow: Group = Group(
     name="workflow",
@@ -17,7 +18,7 @@ workflow: Group = Group(
 )
 for _command in (start, execute, result, list_workflows, count, describe, show, signal, query, update, cancel):
     workflow.add_command(_command)
-for _command in (terminate, pause, unpause, reset, reopen, resume, stack, signal_with_start):
+for _command in (terminate, pause, unpause, reset, reopen, waitpoints, resume, stack, signal_with_start):
     workflow.add_command(_command)
 for _command in (start_update_with_start, execute_update_with_start):
     workflow.add_command(_command)

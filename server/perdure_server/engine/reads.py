@@ -207,6 +207,7 @@ class Reads:
             task_queue=queue,
             note=self._note(execution, queue, "activity", scheduled.activity_type) if waits else "",
             pause=_activity_pause(activity),
+            transactional=activity.transactional,
         )
 
     def _sticky_worker(self, execution: Execution) -> str:
