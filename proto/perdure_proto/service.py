@@ -289,7 +289,10 @@ class QueryWorkflowAnswer(Message, frozen=True, kw_only=True):
 
 
 class UpdateWorkflowRequest(Message, frozen=True, kw_only=True):
-    """`POST …/workflows/{workflow_id}/update/{name}`. `wait` bounds how long the answer may take; less may come."""
+    """`POST …/workflows/{workflow_id}/update/{name}`. `wait` bounds how long the answer may take; less may come.
+
+    A repeat with the same `update_id` gets the first answer; without one the update cannot be repeated.
+    """
 
     update_id: str = ""
     run_id: str = ""

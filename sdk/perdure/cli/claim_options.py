@@ -17,7 +17,6 @@ def claim_options(thing: str, *, default: IdConflictPolicy | None = "fail") -> C
 
     Without a `default` the conflict policy must be said.
     """
-
     said: dict[str, Any] = {"required": True} if default is None else {"default": default, "show_default": True}
 
     def decorate_all(function: Decorated) -> Decorated:

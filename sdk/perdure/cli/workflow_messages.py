@@ -86,7 +86,13 @@ async def query(session: Session, /, workflow_id: str, name: str, *, timeout: ti
 @named
 @input_options
 @click.option("--update-id", default="", help="A repeat with the same id gets the first outcome; by default a UUID.")
-@click.option("--wait-for-stage", type=click.Choice(["ACCEPTED", "COMPLETED"]), default="COMPLETED", show_default=True)
+@click.option(
+    "--wait-for-stage",
+    type=click.Choice(["ACCEPTED", "COMPLETED"], case_sensitive=False),
+    default="COMPLETED",
+    show_default=True,
+    help="What to wait for.",
+)
 @_identity_option
 @asks_service
 async def update(session: Session, /, workflow_id: str, name: str, **values: Any) -> None:

@@ -70,6 +70,7 @@ async def test_it_is_cancelled_while_it_runs(stack: Stack) -> None:
     with pytest.raises(ActivityFailureError) as caught:
         await handle.result()
     assert isinstance(caught.value.cause, CancelledError)
+    assert "enough" == str(caught.value.cause)
     assert WorkflowExecutionStatus.CANCELED == (await handle.describe()).status
 
 
