@@ -109,6 +109,19 @@ async def update(session: Session, /, workflow_id: str, name: str, **values: Any
     print_outcome(session, workflow_id, await _outcome(session, workflow_id, name, request))
 
 
+@click.command("update-result")
+@to_run
+@click.argument("update_id", metavar="UPDATE_ID")
+@asks_service
+async def update_result(session: Session, /, workflow_id: str, run_id: str, update_id: str) -> None:
+    """Wait for an update that was sent before and print its outcome."""
+    while True:
+        answer = await session.service.poll_update(workflow_id, update_id, run_id, "COMPLETED")
+        if answer.stage == "COMPLETED":
+            break
+    print_outcome(session, workflow_id, answer)
+
+
 @click.command()
 @to_run
 @click.option("--reason", default="", help="Why.")

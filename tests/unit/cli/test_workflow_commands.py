@@ -398,6 +398,16 @@ def test_update_waits_for_its_outcome(perdure: Perdure, service: FakeService) ->
     assert 1 == len({asked.body["update_id"] for asked in service.asked if asked.path == path})
 
 
+def test_the_outcome_of_an_update_is_fetched_later(perdure: Perdure, service: FakeService) -> None:
+    """By its id, as often as it takes; one that failed is an error."""
+    path = f"{ORDER}/updates/u-1"
+    accepted = UpdateWorkflowAnswer(update_id="u-1", run_id="run-1", stage="ACCEPTED")
+    done = msgspec.structs.replace(accepted, stage="COMPLETED", result=Raw(b"2"))
+    service.answer("GET", path, accepted, done, msgspec.structs.replace(done, failure=DECLINED))
+    assert (Exit.DONE, "2\n", "") == perdure("workflow", "update-result", "order-1", "u-1")
+    assert Exit.NOT_DONE == perdure("workflow", "update-result", "order-1", "u-1").status
+
+
 def test_an_update_with_start_says_both(perdure: Perdure, service: FakeService) -> None:
     """One request has the start and the update; it is repeated with the same ids until the stage is there."""
     path = f"{ORDER}/update-with-start/add"
