@@ -286,10 +286,14 @@ $$;
 -- Secrets
 
 create table secrets (
-    name   text primary key,
-    secret bytea not null
+    name        text        not null,
+    secret      bytea       not null,
+    generation  integer     not null default 1,
+    valid_until timestamptz,
+    primary key (name, generation)
 );
-comment on table secrets is 'What the service signs with. A secret that is changed makes what was signed with it worthless.';
+comment on table secrets is
+    'What the service signs with: the newest generation of a name; older ones are taken until valid_until.';
 
 insert into secrets (name, secret)
 values ('waitpoints', decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'));

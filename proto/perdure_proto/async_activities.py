@@ -1,6 +1,7 @@
 """Requests about an activity that is completed from elsewhere, and their answers.
 
-Each names the attempt by the task token that its code was given, or the activity by workflow id and activity id.
+Each names the attempt by the task token that its code was given, or the activity by its id and, for one of a workflow,
+the workflow's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from perdure_proto.payload import NULL
 
 
 class OnActivityRequest(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Which activity: `task_token` alone, or `workflow_id` and `activity_id`. Without `run_id`: of the current run."""
+    """Which activity: `task_token` alone, or `activity_id` with the `workflow_id` of its workflow.
+
+    A standalone activity has no `workflow_id`. Without `run_id`: of the current run.
+    """
 
     task_token: str = ""
     workflow_id: str = ""

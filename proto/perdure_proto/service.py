@@ -289,7 +289,10 @@ class QueryWorkflowAnswer(Message, frozen=True, kw_only=True):
 
 
 class UpdateWorkflowRequest(Message, frozen=True, kw_only=True):
-    """`POST …/workflows/{workflow_id}/update/{name}`. `wait` bounds how long the answer may take; less may come."""
+    """`POST …/workflows/{workflow_id}/update/{name}`. `wait` bounds how long the answer may take; less may come.
+
+    A repeat with the same `update_id` gets the first answer; without one the update cannot be repeated.
+    """
 
     update_id: str = ""
     run_id: str = ""
@@ -345,7 +348,7 @@ class WorkflowResultAnswer(Message, frozen=True, kw_only=True):
 
 
 class PendingActivity(Message, frozen=True, kw_only=True):
-    """An activity that has not closed."""
+    """An activity that has not closed. `transactional`: an attempt has begun a transaction that completes it."""
 
     activity_id: str
     activity_type: str
@@ -364,6 +367,7 @@ class PendingActivity(Message, frozen=True, kw_only=True):
     task_queue: str = ""
     note: str = ""
     pause: PauseInfo | None = None
+    transactional: bool = False
 
 
 class PendingWorkflowTask(Message, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import hmac
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +20,9 @@ from msgspec import Struct
 
 SIGNAL_PREFIX: Final = "__waitpoint/"
 """How the signals begin that complete waitpoints; nobody else sends signals of such names."""
+
+QUERY: Final = "__waitpoints"
+"""The query that every workflow answers with its pending waitpoints."""
 
 NAME_BYTES_MAX: Final = 128
 """Longest name in UTF-8: the token then fits where an id does."""
@@ -42,6 +46,16 @@ class WaitpointToken(Struct, frozen=True, kw_only=True):
     def signal_name(self) -> str:
         """The signal that completes the waitpoint."""
         return signal_name(self.name, self.number)
+
+
+class PendingWaitpoint(Struct, frozen=True, kw_only=True):
+    """A waitpoint that nobody has completed, as its workflow tells it. `expires_at` is None for never."""
+
+    name: str
+    number: int
+    expires_at: datetime | None = None
+    token: str
+    url: str
 
 
 def signal_name(name: str, number: int) -> str:

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
-from msgspec import Struct
-
-from perdure._failures import failure_of
-from perdure._service import Service
-from perdure.exceptions import AsyncActivityCancelledError
-from perdure_proto.async_activities import (
-    CompleteActivityRequest,
-    FailActivityRequest,
-    HeartbeatActivityRequest,
-    ReportActivityCancellationRequest,
+from perdure._outbound_activities import (
+    AsyncActivityIDReference,
+    CompleteAsyncActivityInput,
+    FailAsyncActivityInput,
+    HeartbeatAsyncActivityInput,
+    ReportCancellationAsyncActivityInput,
 )
-
-
-class ActivityAddress(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Which activity: by its token, or by its ids."""
-
-    task_token: str = ""
-    workflow_id: str = ""
-    run_id: str = ""
-    activity_id: str = ""
-
-    def fields(self) -> dict[str, str]:
-        """As fields of a request."""
-        return {name: getattr(self, name) for name in self.__struct_fields__}
+from perdure._service import Service
 
 
 class AsyncActivityHandle:
@@ -42,9 +26,9 @@ class AsyncActivityHandle:
         ``await client.get_async_activity_handle(task_token=token).complete("approved")``
     """
 
-    def __init__(self, service: Service, address: ActivityAddress) -> None:
+    def __init__(self, service: Service, id_or_token: AsyncActivityIDReference | bytes) -> None:
         self._service = service
-        self._fields = {**address.fields(), "identity": service.identity}
+        self._id_or_token = id_or_token
 
     async def heartbeat(self, *details: Any) -> None:
         """Says that the attempt goes on; the next attempt, if there is one, finds the details.
@@ -54,10 +38,7 @@ class AsyncActivityHandle:
         Example:
             ``await handle.heartbeat("half of it is read")``
         """
-        raw, encoding = self._service.converter.encode_values(details)
-        request = HeartbeatActivityRequest(**self._fields, details=raw, encoding=encoding)
-        if (await self._service.heartbeat_activity(request)).cancel_requested:
-            raise AsyncActivityCancelledError("the activity was asked to stop")
+        await self._service.through.heartbeat_async_activity(HeartbeatAsyncActivityInput(self._id_or_token, details))
 
     async def complete(self, result: Any = None) -> None:
         """Completes the activity; None is its result by default.
@@ -67,9 +48,7 @@ class AsyncActivityHandle:
         Example:
             ``await handle.complete("approved")``
         """
-        raw, encoding = self._service.converter.encode_value(result)
-        request = CompleteActivityRequest(**self._fields, result=raw, encoding=encoding)
-        await self._service.complete_activity(request)
+        await self._service.through.complete_async_activity(CompleteAsyncActivityInput(self._id_or_token, result))
 
     async def fail(self, error: BaseException, *, last_heartbeat_details: Sequence[Any] = ()) -> None:
         """Fails the attempt: the retry policy says whether there is another.
@@ -83,10 +62,8 @@ class AsyncActivityHandle:
         Example:
             ``await handle.fail(ApplicationError("nobody answered", type="Unanswered", non_retryable=True))``
         """
-        raw, encoding = self._service.converter.encode_values(last_heartbeat_details)
-        failure = failure_of(error, self._service.converter)
-        request = FailActivityRequest(**self._fields, failure=failure, heartbeat_details=raw, encoding=encoding)
-        await self._service.fail_activity(request)
+        given = FailAsyncActivityInput(self._id_or_token, error, last_heartbeat_details)
+        await self._service.through.fail_async_activity(given)
 
     async def report_cancellation(self, *details: Any) -> None:
         """Says that the activity has stopped because it was asked to.
@@ -96,21 +73,56 @@ class AsyncActivityHandle:
         Example:
             ``await handle.report_cancellation()``
         """
-        raw, encoding = self._service.converter.encode_values(details)
-        request = ReportActivityCancellationRequest(**self._fields, details=raw, encoding=encoding)
-        await self._service.report_activity_cancellation(request)
+        given = ReportCancellationAsyncActivityInput(self._id_or_token, details)
+        await self._service.through.report_cancellation_async_activity(given)
+
+
+class AsyncActivities:
+    """What a client does with activities that are ended from elsewhere."""
+
+    _service: Service
+
+    @overload
+    def get_async_activity_handle(self, *, task_token: bytes) -> AsyncActivityHandle: ...
+    @overload
+    def get_async_activity_handle(
+        self, *, workflow_id: str | None = None, run_id: str | None = None, activity_id: str
+    ) -> AsyncActivityHandle: ...
+    def get_async_activity_handle(
+        self,
+        *,
+        task_token: bytes | None = None,
+        workflow_id: str | None = None,
+        run_id: str | None = None,
+        activity_id: str | None = None,
+    ) -> AsyncActivityHandle:
+        """A handle to an activity that is completed from elsewhere; nothing is asked of the service yet.
+
+        Args:
+            task_token: `activity.info().task_token`: means that one attempt.
+            activity_id: in place of a token: `activity.info().activity_id`, or what `activity_id=` gave it; for a
+                standalone activity its `id`. Means whatever attempt is pending.
+            workflow_id: whose activity it is. Default None: it is a standalone activity.
+            run_id: a run of the workflow, or of the standalone activity. Default None: the current one.
+
+        Raises `TypeError` or `ValueError` for anything but one of the two.
+
+        Example:
+            ``client.get_async_activity_handle(workflow_id="order-1", activity_id="approval")``
+        """
+        return AsyncActivityHandle(self._service, address_of(task_token, workflow_id, run_id, activity_id))
 
 
 def address_of(
     task_token: object, workflow_id: str | None, run_id: str | None, activity_id: str | None
-) -> ActivityAddress:
+) -> AsyncActivityIDReference | bytes:
     """What `get_async_activity_handle` was given. Raises `TypeError` or `ValueError` for anything but one address."""
     if task_token is not None:
         if workflow_id is not None or run_id is not None or activity_id is not None:
-            raise ValueError("give task_token alone, or workflow_id and activity_id")
+            raise ValueError("give task_token alone, or activity_id and, for one of a workflow, workflow_id")
         if not isinstance(task_token, bytes):
             raise TypeError(f"task_token is the bytes of activity.info().task_token, not {task_token!r}")
-        return ActivityAddress(task_token=task_token.decode("ascii", "backslashreplace"))
-    if not workflow_id or not activity_id:
-        raise ValueError("give task_token, or workflow_id and activity_id")
-    return ActivityAddress(workflow_id=workflow_id, run_id=run_id or "", activity_id=activity_id)
+        return task_token
+    if not activity_id or workflow_id == "":
+        raise ValueError("give task_token, or activity_id and, for one of a workflow, workflow_id")
+    return AsyncActivityIDReference(workflow_id, run_id, activity_id)

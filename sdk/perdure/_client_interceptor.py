@@ -7,11 +7,13 @@ handles it; they pass no payload codec. A client without interceptors builds non
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from perdure._outbound_activities import OutboundActivities
+from perdure._outbound_control import OutboundControl
 from perdure_proto.options import IdConflictPolicy, IdReusePolicy, Priority, RetryPolicy
 
 if TYPE_CHECKING:
@@ -100,6 +102,35 @@ class StartWorkflowUpdateInput:
 
 
 @dataclass
+class UpdateWithStartStartWorkflowInput(StartWorkflowInput):
+    """The start of an update-with-start; its headers are the workflow's."""
+
+
+@dataclass
+class UpdateWithStartUpdateWorkflowInput:
+    """The update of an update-with-start; its headers are the update's."""
+
+    update_id: str
+    update: str
+    args: Sequence[Any]
+    wait_for_stage: WaitForStage
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    headers: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    arg_types: Parameters | None = None
+    ret_type: Any = None
+
+
+@dataclass
+class StartWorkflowUpdateWithStartInput:
+    """A start and an update in one request."""
+
+    start_workflow_input: UpdateWithStartStartWorkflowInput
+    update_workflow_input: UpdateWithStartUpdateWorkflowInput
+    on_start: Callable[[WorkflowHandle[Any]], None]
+    """Tells the operation of its workflow."""
+
+
+@dataclass
 class CancelWorkflowInput:
     """A request to stop."""
 
@@ -151,7 +182,7 @@ class CountWorkflowsInput:
     query: str
 
 
-class OutboundInterceptor:
+class OutboundInterceptor(OutboundActivities, OutboundControl):
     """What the calls of a client pass through. A subclass overrides what it is about, and calls `super()` or `next`.
 
     Args:
@@ -168,7 +199,7 @@ class OutboundInterceptor:
         self.next = next
 
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any]:
-        """`Client.start_workflow` and `execute_workflow`."""
+        """`Client.start_workflow` and `execute_workflow`. The headers go with a `start_signal` too."""
         return await self.next.start_workflow(input)
 
     async def signal_workflow(self, input: SignalWorkflowInput) -> None:
@@ -182,6 +213,12 @@ class OutboundInterceptor:
     async def start_workflow_update(self, input: StartWorkflowUpdateInput) -> WorkflowUpdateHandle[Any]:
         """`WorkflowHandle.start_update` and `execute_update`."""
         return await self.next.start_workflow_update(input)
+
+    async def start_update_with_start_workflow(
+        self, input: StartWorkflowUpdateWithStartInput
+    ) -> WorkflowUpdateHandle[Any]:
+        """`Client.start_update_with_start_workflow` and `execute_update_with_start_workflow`."""
+        return await self.next.start_update_with_start_workflow(input)
 
     async def cancel_workflow(self, input: CancelWorkflowInput) -> None:
         """`WorkflowHandle.cancel`."""

@@ -8,39 +8,41 @@ It turns each input back into what the public method would have had without inte
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
-
-import msgspec
 
 from perdure import _client_interceptor as given
 from perdure._client_interceptor import OutboundInterceptor
 from perdure._handle import WorkflowHandle
+from perdure._headers import headers_of
 from perdure._history import WorkflowExecution, WorkflowExecutionDescription
 from perdure._messages import Outgoing
 from perdure._options import StartOptions
+from perdure._root_activities import ActivityCalls
+from perdure._root_control import ControlCalls
 from perdure._service import Service
 from perdure._update_handle import WorkflowUpdateHandle
-from perdure.exceptions import ConversionError
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import CountWorkflowsAnswer
 
 _START_OPTIONS: Final = tuple(name for name in StartOptions.__annotations__ if name != "id")
 
 
-class Calls(OutboundInterceptor):
-    """What really happens. `start`, `list_all` and `count` are the client's own."""
+class Calls(ActivityCalls, ControlCalls, OutboundInterceptor):
+    """What really happens. What has to do with starts and lists is the client's own."""
 
     def __init__(
         self,
         service: Service,
         *,
         start: Callable[[given.StartWorkflowInput], Any],
+        update_with_start: Callable[[given.StartWorkflowUpdateWithStartInput], Any],
         list_all: Callable[[given.ListWorkflowsInput], AsyncIterator[WorkflowExecution]],
     ) -> None:
         super().__init__(self)
         self._service = service
         self._start = start
+        self._update_with_start = update_with_start
         self._list_all = list_all
 
     async def start_workflow(self, input: given.StartWorkflowInput) -> WorkflowHandle[Any]:
@@ -63,6 +65,13 @@ class Calls(OutboundInterceptor):
         call = Outgoing.of(input.update, input.args, input.kwargs, input.arg_types, input.ret_type)
         handle = self._handle(input.id, input.run_id)
         return await handle._update_now(call, input.update_id, input.wait_for_stage, headers_of(input.headers))
+
+    async def start_update_with_start_workflow(
+        self, input: given.StartWorkflowUpdateWithStartInput
+    ) -> WorkflowUpdateHandle[Any]:
+        """Starts it, or takes the one that runs, and sends the update."""
+        handle: WorkflowUpdateHandle[Any] = await self._update_with_start(input)
+        return handle
 
     async def cancel_workflow(self, input: given.CancelWorkflowInput) -> None:
         """Asks it to stop."""
@@ -109,14 +118,3 @@ def start_options(input: given.StartWorkflowInput) -> dict[str, Any]:
     said = {name: value for name in _START_OPTIONS if (value := getattr(input, name)) is not None}
     headers = headers_of(input.headers)
     return {**said, "header": headers} if headers else said
-
-
-def headers_of(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Headers as they travel. Raises `ConversionError` for what is no JSON value."""
-    if not headers:
-        return {}
-    try:
-        found: dict[str, Any] = msgspec.to_builtins(dict(headers), str_keys=True)
-        return found
-    except (TypeError, ValueError) as error:
-        raise ConversionError(f"headers are JSON values by name: {error}") from error

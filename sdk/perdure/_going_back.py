@@ -28,9 +28,11 @@ ALL: Final[tuple[Reapplied, ...]] = ("signal", "update")
 def reset_request(
     event_id: ResetPoint | None, activity_id: str | None, reapply: Collection[Reapplied], *, reason: str
 ) -> ResetWorkflowRequest:
-    """The request for a point; the last task where none is given. Raises `ValueError` for two points at once."""
+    """The request for a point; the last task where none is given. Raises `ValueError` for two or for what is none."""
     if event_id is not None and activity_id is not None:
         raise ValueError("give event_id or activity_id, not both")
+    if isinstance(event_id, str) and event_id not in {"first", "last"}:
+        raise ValueError(f"a reset goes to the id of an event, to 'first' or to 'last', not to {event_id!r}")
     unknown = sorted(set(reapply) - set(ALL))
     if unknown:
         raise ValueError(f"reapply takes {ALL}, not {unknown[0]!r}")

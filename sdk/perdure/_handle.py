@@ -20,9 +20,19 @@ from perdure._client_interceptor import (
     TerminateWorkflowInput,
 )
 from perdure._failures import exception_of
-from perdure._going_back import ALL, ActivityTimeouts, Reapplied, ResetPoint, reset_request
+from perdure._going_back import ALL, ActivityTimeouts, Reapplied, ResetPoint
 from perdure._history import History, WorkflowExecutionDescription, description_of
 from perdure._messages import Outgoing, Query, QueryCall, Signals, UpdateCall, outgoing
+from perdure._outbound_control import (
+    PauseActivityInput,
+    PauseWorkflowInput,
+    ReopenWorkflowInput,
+    ResetActivityInput,
+    ResetWorkflowInput,
+    UnpauseActivityInput,
+    UnpauseWorkflowInput,
+    UpdateActivityOptionsInput,
+)
 from perdure._query import LONG_POLL_SECONDS
 from perdure._service import Service
 from perdure._update_handle import WaitForStage, WorkflowUpdateHandle, update_request
@@ -33,19 +43,14 @@ from perdure_proto.failures import Failure
 from perdure_proto.options import RetryPolicy
 from perdure_proto.service import (
     CancelWorkflowRequest,
-    PauseActivityRequest,
-    PauseWorkflowRequest,
     QueryWorkflowRequest,
-    ReopenWorkflowRequest,
-    ResetActivityRequest,
     SignalWorkflowRequest,
     TerminateWorkflowRequest,
-    UnpauseActivityRequest,
-    UnpauseWorkflowRequest,
-    UpdateActivityOptionsRequest,
     UpdateStage,
     WorkflowResultAnswer,
 )
+from perdure_proto.waitpoints import QUERY as WAITPOINTS
+from perdure_proto.waitpoints import PendingWaitpoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,7 +176,9 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Raises `WorkflowQueryFailedError` when the handler raises or there is none, and `ConversionError` for an
         argument that does not fit.
         """
-        call = outgoing(query, args, kwargs, QueryCall)
+        return await self._ask(outgoing(query, args, kwargs, QueryCall))
+
+    async def _ask(self, call: Outgoing) -> Any:
         if (outbound := self._service.outbound) is None:
             return await self._query_now(call, {})
         given = QueryWorkflowInput(self._id, self._run_id, call.name, call.args, call.kwargs)
@@ -191,6 +198,20 @@ class WorkflowHandle(Signals, Generic[R_co]):
                 raise
             raise exceptions.WorkflowQueryFailedError(error.message) from error
         return converter.decode_value(answer.result, answer.encoding, call.result_type)
+
+    async def waitpoints(self) -> list[PendingWaitpoint]:
+        """The waitpoints that nobody has completed, with their tokens: the workflow's code is asked, as by a query.
+
+        Those whose time is over are among them until the workflow ends; `expires_at` says so.
+
+        Raises `WorkflowQueryFailedError` where the worker does not know waitpoints.
+
+        Example:
+            ``[(one.name, one.url) for one in await handle.waitpoints()]``
+        """
+        asked = Outgoing.of(WAITPOINTS, (), {}, None, list[PendingWaitpoint])
+        found: list[PendingWaitpoint] = await self._ask(asked)
+        return found
 
     @overload
     async def execute_update(self, update: UpdateCall[R], /, *, id: str | None = None) -> R: ...
@@ -354,10 +375,7 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``await handle.pause(reason="the warehouse is closed")``
         """
-        request = PauseWorkflowRequest(
-            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
-        )
-        await self._service.pause(self._id, request)
+        await self._service.through.pause_workflow(PauseWorkflowInput(self._id, self._run_id, reason))
 
     async def unpause(self, *, reason: str = "") -> None:
         """Lets a paused workflow go on: timers, timeouts and retries come later by as long as it was paused.
@@ -370,10 +388,7 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``await handle.unpause(reason="it is open again")``
         """
-        request = UnpauseWorkflowRequest(
-            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
-        )
-        await self._service.unpause(self._id, request)
+        await self._service.through.unpause_workflow(UnpauseWorkflowInput(self._id, self._run_id, reason))
 
     async def pause_activity(self, activity_id: str, *, reason: str = "") -> None:
         """Hands one pending activity out no more; an attempt that heartbeats is told, and not counted if it stops.
@@ -387,8 +402,7 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``await handle.pause_activity("3", reason="the bank is down")``
         """
-        request = PauseActivityRequest(run_id=self._run_id or "", reason=reason, identity=self._service.identity)
-        await self._service.control_activity(self._id, activity_id, "pause", request)
+        await self._service.through.pause_activity(PauseActivityInput(self._id, self._run_id, activity_id, reason))
 
     async def unpause_activity(
         self,
@@ -411,10 +425,8 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``await handle.unpause_activity("3", reset_attempts=True)``
         """
-        request = UnpauseActivityRequest(
-            run_id=self._run_id or "", reset_attempts=reset_attempts, reset_heartbeat=reset_heartbeat, jitter=jitter
-        )
-        await self._service.control_activity(self._id, activity_id, "unpause", request)
+        given = UnpauseActivityInput(self._id, self._run_id, activity_id, reset_attempts, reset_heartbeat, jitter)
+        await self._service.through.unpause_activity(given)
 
     async def reset_activity(
         self,
@@ -439,14 +451,9 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``await handle.reset_activity("3", reset_heartbeat=True)``
         """
-        request = ResetActivityRequest(
-            run_id=self._run_id or "",
-            keep_paused=keep_paused,
-            reset_heartbeat=reset_heartbeat,
-            restore_options=restore_options,
-            jitter=jitter,
-        )
-        await self._service.control_activity(self._id, activity_id, "reset", request)
+        given = ResetActivityInput(self._id, self._run_id, activity_id, keep_paused, reset_heartbeat)
+        given.restore_options, given.jitter = restore_options, jitter
+        await self._service.through.reset_activity(given)
 
     async def update_activity_options(
         self,
@@ -471,14 +478,9 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``await handle.update_activity_options("3", timeouts={"start_to_close_timeout": timedelta(minutes=5)})``
         """
-        request = UpdateActivityOptionsRequest(
-            run_id=self._run_id or "",
-            task_queue=task_queue,
-            retry_policy=retry_policy,
-            restore_original=restore_original,
-            **(timeouts or {}),
-        )
-        await self._service.control_activity(self._id, activity_id, "update-options", request)
+        given = UpdateActivityOptionsInput(self._id, self._run_id, activity_id, task_queue, timeouts)
+        given.retry_policy, given.restore_original = retry_policy, restore_original
+        await self._service.through.update_activity_options(given)
 
     async def reset(
         self,
@@ -503,10 +505,8 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``handle = await handle.reset(activity_id="3", reason="the price was wrong")``
         """
-        request = reset_request(event_id, activity_id, reapply, reason=reason)
-        mine = {"run_id": self._run_id or "", "identity": self._service.identity}
-        answer = await self._service.reset(self._id, structs.replace(request, **mine))
-        return WorkflowHandle(self._service, self._id, run_id=answer.run_id, result_type=self._result_type)
+        given = ResetWorkflowInput(self._id, self._run_id, event_id, activity_id, reason, reapply)
+        return self._in_run(await self._service.through.reset_workflow(given))
 
     async def reopen(self, *, reason: str = "") -> WorkflowHandle[R_co]:
         """Goes on after a bug was repaired: a failed workflow in a new run, one whose task keeps failing at once.
@@ -521,11 +521,12 @@ class WorkflowHandle(Signals, Generic[R_co]):
         Example:
             ``print(await (await handle.reopen()).result())``
         """
-        request = ReopenWorkflowRequest(
-            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
-        )
-        answer = await self._service.reopen(self._id, request)
-        return WorkflowHandle(self._service, self._id, run_id=answer.run_id, result_type=self._result_type)
+        given = ReopenWorkflowInput(self._id, self._run_id, reason)
+        return self._in_run(await self._service.through.reopen_workflow(given))
+
+    def _in_run(self, other: WorkflowHandle[Any]) -> WorkflowHandle[R_co]:
+        """The run of another handle, with the type of this one's result."""
+        return WorkflowHandle(self._service, self._id, run_id=other.run_id, result_type=self._result_type)
 
 
 def _without_failure(answer: WorkflowResultAnswer) -> exceptions.FailureError:

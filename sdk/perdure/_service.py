@@ -69,7 +69,14 @@ class Service(ActivityRequests):
         """The workers of this client that run in this process."""
         self.outbound: OutboundInterceptor | None = None
         """What the calls of the client pass through; None when it has no interceptors."""
+        self.calls: OutboundInterceptor
+        """What really happens. Set by the client."""
         self._lanes: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def through(self) -> OutboundInterceptor:
+        """What a call passes that is rare enough to be described for interceptors also where there are none."""
+        return self.outbound or self.calls
 
     def _path(self, workflow_id: str, *parts: str, **query: str | float) -> str:
         segments = "/".join(quote(part, safe="") for part in (workflow_id, *parts))

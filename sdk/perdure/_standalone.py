@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, NamedTuple, TypedDict, TypeVar, TypeVarTuple, Unpack, cast, overload
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar, TypeVarTuple, Unpack, cast, overload
 from uuid import uuid4
 
 from msgspec import Struct
 
 from perdure._call import Call
 from perdure._definition import Activity, refuse_dynamic
-from perdure._failures import exception_of
 from perdure._history import WorkflowExecutionStatus
 from perdure._options import NamedRetryPolicy, checked
+from perdure._outbound_activities import (
+    CancelActivityInput,
+    CountActivitiesInput,
+    DescribeActivityInput,
+    GetActivityResultInput,
+    ListActivitiesInput,
+    StartActivityInput,
+    TerminateActivityInput,
+)
 from perdure._parameters import Parameters
-from perdure._query import LIST_PAGE_MAX
 from perdure._service import Service
-from perdure.exceptions import ActivityAlreadyStartedError, ActivityFailureError, RPCError
 from perdure_proto import service as svc
-from perdure_proto.errors import Code
 from perdure_proto.options import IdConflictPolicy, IdReusePolicy, Priority, RetryPolicy
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
-
-_OPEN: Final[frozenset[str]] = frozenset({"RUNNING", "PAUSED"})
 
 
 class StartActivityOptions(TypedDict, total=False):
@@ -109,40 +112,20 @@ class StandaloneActivityHandle(Generic[R_co]):
 
     async def result(self) -> R_co:
         """Waits for the activity and gives its result. Raises `ActivityFailureError`, whose `cause` says why."""
-        while True:
-            answer = await self._service.activity_result(self._id, self._run_id or "")
-            if answer.status not in _OPEN:
-                break
-        converter = self._service.converter
-        if answer.failure is not None:
-            raise ActivityFailureError(cause=exception_of(answer.failure, converter))
-        return cast(R_co, converter.decode_value(answer.result, answer.encoding, self._result_type))
+        given = GetActivityResultInput(self._id, self._run_id, self._result_type)
+        return cast(R_co, await self._service.through.get_activity_result(given))
 
     async def describe(self) -> ActivityExecutionDescription:
         """How it stands: status, times, attempt and last failure."""
-        answer = await self._service.describe_activity(self._id, self._run_id or "")
-        return ActivityExecutionDescription(
-            **_fields(answer.execution),
-            pending=answer.pending,
-            cancel_requested=answer.cancel_requested,
-            cancel_reason=answer.cancel_reason,
-            static_summary=answer.static_summary,
-            static_details=answer.static_details,
-        )
+        return await self._service.through.describe_activity(DescribeActivityInput(self._id, self._run_id))
 
     async def cancel(self, *, reason: str = "") -> None:
         """Asks it to stop: at once where no worker runs it, else its code hears of it and may clean up."""
-        request = svc.CancelWorkflowRequest(
-            run_id=self._run_id or "", reason=reason, request_id=str(uuid4()), identity=self._service.identity
-        )
-        await self._service.cancel_activity(self._id, request)
+        await self._service.through.cancel_activity(CancelActivityInput(self._id, self._run_id, reason))
 
     async def terminate(self, *, reason: str = "") -> None:
         """Ends it at once; whatever its worker says later does not count."""
-        request = svc.TerminateWorkflowRequest(
-            run_id=self._run_id or "", reason=reason, identity=self._service.identity
-        )
-        await self._service.terminate_activity(self._id, request)
+        await self._service.through.terminate_activity(TerminateActivityInput(self._id, self._run_id, reason))
 
 
 class StandaloneActivities:
@@ -188,25 +171,9 @@ class StandaloneActivities:
         start = _start_of(activity, args, result_type)
         given = checked({**start.options, **options}, StartActivityOptions, "start_activity")
         activity_id = given.pop("id", None) or str(uuid4())
-        positional, kwargs, encoding = self._service.converter.encode_args(start.args, start.kwargs, start.parameters)
-        fields = {name: value for name, value in given.items() if value is not None}
-        fields.setdefault("request_id", str(uuid4()))
-        request = svc.StartActivityRequest(
-            activity_type=start.activity_type,
-            input=positional,
-            kwargs=kwargs,
-            encoding=encoding,
-            identity=self._service.identity,
-            **fields,
-        )
-        try:
-            answer = await self._service.start_activity(activity_id, request)
-        except RPCError as error:
-            if error.code != Code.ACTIVITY_ALREADY_STARTED:
-                raise
-            run_id = error.details.get("run_id")
-            raise ActivityAlreadyStartedError(activity_id, start.activity_type, run_id=run_id) from error
-        return self.get_activity_handle(activity_id, run_id=answer.run_id, result_type=start.result_type)
+        asked = StartActivityInput(start.activity_type, start.args, activity_id, start.kwargs, **given)
+        asked.arg_types, asked.result_type = start.parameters, start.result_type
+        return await self._service.through.start_activity(asked)
 
     @overload
     async def execute_activity(
@@ -263,20 +230,12 @@ class StandaloneActivities:
         Example:
             ``async for found in client.list_activities(limit=10): print(found.id, found.status)``
         """
-        cursor, left = "", limit
-        while left is None or left > 0:
-            page = LIST_PAGE_MAX if left is None else min(left, LIST_PAGE_MAX)
-            answer = await self._service.list_activities(query, limit=page, cursor=cursor)
-            for info in answer.executions[:left]:
-                yield ActivityExecution(**_fields(info))
-            left = None if left is None else left - len(answer.executions)
-            cursor = answer.next_cursor
-            if not cursor:
-                return
+        async for found in self._service.through.list_activities(ListActivitiesInput(query, limit)):
+            yield found
 
     async def count_activities(self, query: str = "") -> svc.CountActivitiesAnswer:
         """How many standalone activities a query finds: `.count`."""
-        return await self._service.count_activities(query)
+        return await self._service.through.count_activities(CountActivitiesInput(query))
 
 
 class _Start(NamedTuple):
@@ -308,9 +267,3 @@ def _start_of(given: object, args: tuple[object, ...], result_type: Any) -> _Sta
     signature = known.definition.resolve()
     own = {name: value for name, value in known.options.items() if name in StartActivityOptions.__annotations__}
     return _Start(known.name, args, kwargs, signature.parameters, signature.result, own)
-
-
-def _fields(info: svc.ActivityExecutionInfo) -> dict[str, Any]:
-    names = ("run_id", "activity_type", "task_queue", "start_time", "close_time", "memo", "search_attributes")
-    found = {name: getattr(info, name) for name in names}
-    return {"id": info.activity_id, "status": WorkflowExecutionStatus(info.status), **found}

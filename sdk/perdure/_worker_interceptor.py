@@ -82,7 +82,7 @@ class ExecuteWorkflowInput:
 
 @dataclass
 class HandleSignalInput:
-    """A signal on its way to its handler, `fn`."""
+    """A signal on its way to its handler, `fn`, or to a channel: `fn(value)` then takes the value."""
 
     signal: str
     fn: Callable[..., Any]
@@ -118,7 +118,7 @@ class HandleUpdateInput:
 class WorkflowInboundInterceptor:
     """What runs around a workflow and its handlers; made for each run that is in memory.
 
-    Signals that a channel takes do not pass here. `handle_query` and `handle_update_validator` may not wait.
+    `handle_query` and `handle_update_validator` may not wait, nor `handle_signal` for what `receive_nowait()` takes.
 
     Example:
         >>> class Logged(WorkflowInboundInterceptor):
@@ -138,7 +138,10 @@ class WorkflowInboundInterceptor:
         return await self.next.execute_workflow(input)
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
-        """Runs a signal's handler."""
+        """Runs a signal's handler; or lets a channel take the signal, in the task that receives it, as it does.
+
+        A signal that is not passed on is used up. Waitpoints do not pass here.
+        """
         await self.next.handle_signal(input)
 
     async def handle_query(self, input: HandleQueryInput) -> Any:

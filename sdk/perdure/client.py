@@ -11,9 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar, TypeVarTuple, Unpack, overload
 from uuid import uuid4
 
-from msgspec import Raw
-
-from perdure._async_activity import AsyncActivityHandle, address_of
+from perdure._async_activity import AsyncActivities, AsyncActivityHandle
 from perdure._client_interceptor import (
     CancelWorkflowInput,
     CountWorkflowsInput,
@@ -26,7 +24,10 @@ from perdure._client_interceptor import (
     SignalWorkflowInput,
     StartWorkflowInput,
     StartWorkflowUpdateInput,
+    StartWorkflowUpdateWithStartInput,
     TerminateWorkflowInput,
+    UpdateWithStartStartWorkflowInput,
+    UpdateWithStartUpdateWorkflowInput,
 )
 from perdure._client_root import Calls, chain, start_options
 from perdure._connection import Connection, ConnectionOptions
@@ -39,9 +40,33 @@ from perdure._history import (
     WorkflowExecutionStatus,
     execution_of,
 )
-from perdure._messages import Outgoing, SignalCall, UpdateCall, outgoing, seconds_of
-from perdure._notes import plain_attributes, plain_memo
+from perdure._messages import seconds_of
 from perdure._options import StartOptions, checked
+from perdure._outbound_activities import (
+    AsyncActivityIDReference,
+    CancelActivityInput,
+    CompleteAsyncActivityInput,
+    CountActivitiesInput,
+    DescribeActivityInput,
+    FailAsyncActivityInput,
+    GetActivityResultInput,
+    HeartbeatAsyncActivityInput,
+    ListActivitiesInput,
+    ReportCancellationAsyncActivityInput,
+    StartActivityInput,
+    TerminateActivityInput,
+)
+from perdure._outbound_control import (
+    PauseActivityInput,
+    PauseWorkflowInput,
+    ReopenWorkflowInput,
+    ResetActivityInput,
+    ResetWorkflowInput,
+    ResumeWaitpointInput,
+    UnpauseActivityInput,
+    UnpauseWorkflowInput,
+    UpdateActivityOptionsInput,
+)
 from perdure._query import LIST_PAGE_MAX
 from perdure._service import Service
 from perdure._standalone import (
@@ -51,44 +76,67 @@ from perdure._standalone import (
     StandaloneActivityHandle,
     StartActivityOptions,
 )
-from perdure._starting import REQUEST_FIELDS, Start, start_input, start_of
-from perdure._update_handle import WaitForStage, WorkflowUpdateHandle, WorkflowUpdateStage, update_request
-from perdure._with_start import WithStartWorkflowOperation, send
+from perdure._starting import Start, given_to, start_input, start_of, start_request
+from perdure._update_handle import WaitForStage, WorkflowUpdateHandle, WorkflowUpdateStage
+from perdure._updates_with_start import UpdatesWithStart
+from perdure._with_start import WithStartWorkflowOperation
 from perdure.converter import DataConverter
 from perdure.exceptions import RPCError, WorkflowAlreadyStartedError
 from perdure.metrics import MetricMeter
-from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.service import (
     CountWorkflowsAnswer,
     EagerStart,
-    StartSignal,
-    StartWorkflowRequest,
-    UpdateWithStartRequest,
 )
 from perdure_proto.tasks import WorkflowTask
+from perdure_proto.waitpoints import PendingWaitpoint
 
 __all__ = [
     "ActivityExecution",
     "ActivityExecutionDescription",
     "AsyncActivityHandle",
+    "AsyncActivityIDReference",
+    "CancelActivityInput",
     "CancelWorkflowInput",
     "Client",
+    "CompleteAsyncActivityInput",
+    "CountActivitiesInput",
     "CountWorkflowsInput",
+    "DescribeActivityInput",
     "DescribeWorkflowInput",
+    "FailAsyncActivityInput",
     "FetchWorkflowHistoryEventsInput",
+    "GetActivityResultInput",
+    "HeartbeatAsyncActivityInput",
     "History",
     "Interceptor",
+    "ListActivitiesInput",
     "ListWorkflowsInput",
     "OutboundInterceptor",
+    "PauseActivityInput",
+    "PauseWorkflowInput",
+    "PendingWaitpoint",
     "QueryWorkflowInput",
+    "ReopenWorkflowInput",
+    "ReportCancellationAsyncActivityInput",
+    "ResetActivityInput",
+    "ResetWorkflowInput",
+    "ResumeWaitpointInput",
     "SignalWorkflowInput",
     "StandaloneActivityHandle",
+    "StartActivityInput",
     "StartActivityOptions",
     "StartOptions",
     "StartWorkflowInput",
     "StartWorkflowUpdateInput",
+    "StartWorkflowUpdateWithStartInput",
+    "TerminateActivityInput",
     "TerminateWorkflowInput",
+    "UnpauseActivityInput",
+    "UnpauseWorkflowInput",
+    "UpdateActivityOptionsInput",
+    "UpdateWithStartStartWorkflowInput",
+    "UpdateWithStartUpdateWorkflowInput",
     "WaitForStage",
     "WithStartWorkflowOperation",
     "WorkflowExecution",
@@ -105,7 +153,7 @@ Ts = TypeVarTuple("Ts")
 DEFAULT_TASK_QUEUE: Final = "default"
 
 
-class Client(StandaloneActivities):
+class Client(StandaloneActivities, UpdatesWithStart, AsyncActivities):
     """A connection to the service, in one namespace. Made with `Client.connect`; belongs to the loop it was made on.
 
     Example:
@@ -115,9 +163,14 @@ class Client(StandaloneActivities):
     def __init__(self, service: Service, *, interceptors: Sequence[Interceptor] = ()) -> None:
         self._service = service
         self._interceptors = tuple(interceptors)
+        service.calls = Calls(
+            service,
+            start=self._start_intercepted,
+            update_with_start=self._update_with_start_now,
+            list_all=self._list_all,
+        )
         if interceptors:
-            calls = Calls(service, start=self._start_intercepted, list_all=self._list_all)
-            service.outbound = chain(interceptors, calls)
+            service.outbound = chain(interceptors, service.calls)
 
     @classmethod
     async def connect(
@@ -246,18 +299,17 @@ class Client(StandaloneActivities):
         given = checked(options, StartOptions, "start_workflow")
         workflow_id = given.pop("id", None) or str(uuid4())
         if (outbound := self._service.outbound) is not None:
-            return await outbound.start_workflow(start_input(start, workflow_id, given))
+            return await outbound.start_workflow(start_input(start, workflow_id, given, StartWorkflowInput))
         return await self._start_now(start, workflow_id, given)
 
     async def _start_intercepted(self, input: StartWorkflowInput) -> WorkflowHandle[Any]:
-        start = Start(input.workflow, tuple(input.args), dict(input.kwargs), input.arg_types, input.ret_type)
-        return await self._start_now(start, input.id, start_options(input))
+        return await self._start_now(given_to(input), input.id, start_options(input))
 
     async def _start_now(self, start: Start, workflow_id: str, given: dict[str, Any]) -> WorkflowHandle[Any]:
         taker = self._eager_taker(start, given)
         task: WorkflowTask | None = None
         try:
-            answer = await self._service.start(workflow_id, self._request(start, given))
+            answer = await self._service.start(workflow_id, start_request(self._service, start, given))
             task = answer.task
         except RPCError as error:
             if error.code != Code.WORKFLOW_ALREADY_STARTED:
@@ -369,162 +421,7 @@ class Client(StandaloneActivities):
         Example:
             ``await client.resume_waitpoint(token, Approval(ok=True))``
         """
-        written, encoding = DataConverter().encode_value(value)
-        if encoding:  # text that only this SDK would wrap: the service does it for all
-            written = Raw(encoder.encode(value))
-        await self._service.resume(token, written)
-
-    @overload
-    async def start_update_with_start_workflow(
-        self,
-        update: UpdateCall[R],
-        /,
-        *,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        wait_for_stage: WaitForStage = ...,
-        id: str | None = ...,
-    ) -> WorkflowUpdateHandle[R]: ...
-    @overload
-    async def start_update_with_start_workflow(
-        self,
-        update: Callable[[Unpack[Ts]], UpdateCall[R]],
-        /,
-        *args: *Ts,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        wait_for_stage: WaitForStage = ...,
-        id: str | None = ...,
-    ) -> WorkflowUpdateHandle[R]: ...
-    @overload
-    async def start_update_with_start_workflow(
-        self,
-        update: str,
-        /,
-        *args: object,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        wait_for_stage: WaitForStage = ...,
-        id: str | None = ...,
-    ) -> WorkflowUpdateHandle[Any]: ...
-    async def start_update_with_start_workflow(  # type: ignore[misc]  # mypy cannot match *Ts with *args
-        self,
-        update: Any,
-        /,
-        *args: Any,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        wait_for_stage: WaitForStage = "ACCEPTED",
-        id: str | None = None,
-    ) -> WorkflowUpdateHandle[Any]:
-        """Starts a workflow, or takes the one that runs, and sends it an update, in one request.
-
-        Args:
-            update: the update, its call, or its name.
-            args: its arguments.
-            start_workflow_operation: the start, with its id policies. Its `workflow_handle()` is there afterwards.
-            wait_for_stage: `"ACCEPTED"` (default) or `"COMPLETED"`.
-            id: the update id; a workflow that has this update already answers, whatever the policies say. Default: a
-                UUID.
-
-        Raises `WorkflowAlreadyStartedError` when the policies refuse the start; the rest is as `start_update`.
-
-        Example:
-            ``start = WithStartWorkflowOperation(cart("Ada"), id="cart-ada", id_conflict_policy="use_existing")``
-            ``await client.start_update_with_start_workflow(add_item, "tea", start_workflow_operation=start)``
-        """
-        call = outgoing(update, args, {}, UpdateCall)
-        return await self._update_with_start(start_workflow_operation, call, id, wait_for_stage)
-
-    @overload
-    async def execute_update_with_start_workflow(
-        self,
-        update: UpdateCall[R],
-        /,
-        *,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        id: str | None = ...,
-    ) -> R: ...
-    @overload
-    async def execute_update_with_start_workflow(
-        self,
-        update: Callable[[Unpack[Ts]], UpdateCall[R]],
-        /,
-        *args: *Ts,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        id: str | None = ...,
-    ) -> R: ...
-    @overload
-    async def execute_update_with_start_workflow(
-        self,
-        update: str,
-        /,
-        *args: object,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        id: str | None = ...,
-    ) -> Any: ...
-    async def execute_update_with_start_workflow(  # type: ignore[misc]  # mypy cannot match *Ts with *args
-        self,
-        update: Any,
-        /,
-        *args: Any,
-        start_workflow_operation: WithStartWorkflowOperation[Any],
-        id: str | None = None,
-    ) -> Any:
-        """`start_update_with_start_workflow`, then the update's result. Raises what the two raise.
-
-        Example:
-            ``total = await client.execute_update_with_start_workflow(add_item("tea"), start_workflow_operation=start)``
-        """
-        call = outgoing(update, args, {}, UpdateCall)
-        handle = await self._update_with_start(start_workflow_operation, call, id, "COMPLETED")
-        return await handle.result()
-
-    async def _update_with_start(
-        self, operation: WithStartWorkflowOperation[Any], call: Outgoing, id: str | None, stage: WaitForStage
-    ) -> WorkflowUpdateHandle[Any]:
-        operation.begin()
-        try:
-            start = start_of(operation.workflow, operation.args, operation.result_type)
-            options = dict(operation.options)
-            workflow_id = options.pop("id", None) or str(uuid4())
-            update = update_request(self._service, call, id, stage)
-            request = UpdateWithStartRequest(start=self._request(start, options), update=update)
-            answer = await send(self._service, (workflow_id, start.workflow_type), call, request)
-        except BaseException as error:
-            operation.end(error)
-            raise
-        handle = self._handle(workflow_id, None, start.result_type).started_as(answer.start.run_id)
-        operation.end(handle)
-        updated = handle.get_update_handle(
-            answer.update.update_id, run_id=answer.update.run_id, result_type=call.result_type
-        )
-        return updated.known(answer.update)
-
-    @overload
-    def get_async_activity_handle(self, *, task_token: bytes) -> AsyncActivityHandle: ...
-    @overload
-    def get_async_activity_handle(
-        self, *, workflow_id: str, run_id: str | None = None, activity_id: str
-    ) -> AsyncActivityHandle: ...
-    def get_async_activity_handle(
-        self,
-        *,
-        task_token: bytes | None = None,
-        workflow_id: str | None = None,
-        run_id: str | None = None,
-        activity_id: str | None = None,
-    ) -> AsyncActivityHandle:
-        """A handle to an activity that is completed from elsewhere; nothing is asked of the service yet.
-
-        Args:
-            task_token: `activity.info().task_token`: means that one attempt.
-            workflow_id: with `activity_id`, in place of a token: means whatever attempt is pending.
-            run_id: a run of the workflow. Default None: the current one.
-            activity_id: `activity.info().activity_id`, or what `activity_id=` gave it.
-
-        Raises `TypeError` or `ValueError` for anything but one of the two.
-
-        Example:
-            ``client.get_async_activity_handle(workflow_id="order-1", activity_id="approval")``
-        """
-        return AsyncActivityHandle(self._service, address_of(task_token, workflow_id, run_id, activity_id))
+        await self._service.through.resume_waitpoint(ResumeWaitpointInput(token, value))
 
     def _handle(self, id: str, run_id: str | None, result_type: Any) -> WorkflowHandle[Any]:
         return WorkflowHandle(self._service, id, run_id=run_id, result_type=result_type)
@@ -538,32 +435,3 @@ class Client(StandaloneActivities):
         if taker is not None:
             given["eager"] = taker[1]
         return taker
-
-    def _request(self, start: Start, options: dict[str, Any]) -> StartWorkflowRequest:
-        options.pop("request_eager_start", None)  # whoever can do it has taken it out
-        positional, kwargs, encoding = self._service.converter.encode_args(start.args, start.kwargs, start.parameters)
-        fields = {REQUEST_FIELDS.get(name, name): value for name, value in options.items() if value is not None}
-        for name, plain in (("memo", plain_memo), ("search_attributes", plain_attributes)):
-            if name in fields:
-                fields[name] = plain(fields[name])
-        fields.setdefault("request_id", str(uuid4()))
-        fields["start_signal"] = self._start_signal(
-            fields.pop("start_signal", None), fields.pop("start_signal_args", ())
-        )
-        return StartWorkflowRequest(
-            workflow_type=start.workflow_type,
-            input=positional,
-            kwargs=kwargs,
-            encoding=encoding,
-            identity=self._service.identity,
-            **fields,
-        )
-
-    def _start_signal(self, given: SignalCall | str | None, args: Sequence[object]) -> StartSignal | None:
-        if given is None:
-            if args:
-                raise TypeError("start_signal_args are the arguments of a start_signal: give its name too")
-            return None
-        call = outgoing(given, tuple(args), {}, SignalCall)
-        positional, kwargs, encoding = self._service.converter.encode_args(call.args, call.kwargs, call.parameters)
-        return StartSignal(name=call.name, input=positional, kwargs=kwargs, encoding=encoding)

@@ -41,6 +41,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     workflow_task_backoff_max: timedelta = timedelta(minutes=10)
     start_to_close_default: timedelta = timedelta(minutes=1)
     start_delay_max: timedelta = timedelta(days=36_500)
+    secret_generations_max: int = 16
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     worker_lost_after: timedelta = timedelta(seconds=10)
     outcome_looked_for_after: timedelta = timedelta(seconds=1)
     outcomes_page: int = 500
+    secrets_read_every: timedelta = timedelta(seconds=10)
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True):

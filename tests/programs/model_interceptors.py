@@ -61,6 +61,17 @@ class OutboundCalls(client.OutboundInterceptor):
         input.headers = sent()
         return await super().start_workflow_update(input)
 
+    async def start_update_with_start_workflow(
+        self, input: client.StartWorkflowUpdateWithStartInput
+    ) -> client.WorkflowUpdateHandle[Any]:
+        input.start_workflow_input.headers = sent()
+        input.update_workflow_input.headers = {TENANT: f"{tenant.get()} who updates"}
+        return await super().start_update_with_start_workflow(input)
+
+    async def start_activity(self, input: client.StartActivityInput) -> client.StandaloneActivityHandle[Any]:
+        input.headers = sent()
+        return await super().start_activity(input)
+
 
 class WorkflowCalls(WorkflowOutboundInterceptor):
     def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
@@ -98,6 +109,8 @@ class WorkflowCode(WorkflowInboundInterceptor):
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
         received(input.headers)
+        if input.signal == "items":
+            input.args = [f"{input.args[0]} from {tenant.get()}"]
         await super().handle_signal(input)
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
@@ -219,6 +232,13 @@ async def listens() -> list[str]:
 
 
 @workflow.defn
+async def receives() -> list[str]:
+    """Whom the receiver of a channel is, after what its interceptor saw."""
+    channel = workflow.signal_channel("items", str)
+    return [f"{await channel.receive()} {tenant.get()}" for _ in range(2)]
+
+
+@workflow.defn
 async def has_a_child() -> list[str]:
     """Whom its child sees, and the handlers that it signals in both ways."""
     child = await listens.start()
@@ -227,5 +247,5 @@ async def has_a_child() -> list[str]:
     return await child
 
 
-WORKFLOWS: list[workflow.Workflow[..., Any]] = [tells, beats_and_breaks, listens, has_a_child]
+WORKFLOWS: list[workflow.Workflow[..., Any]] = [tells, beats_and_breaks, listens, receives, has_a_child]
 ACTIVITIES: list[object] = [who, who_in_a_thread, beats, breaks]

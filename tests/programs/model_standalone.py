@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from perdure import activity
 from perdure.exceptions import ApplicationError
+from tests.programs import signs
 
 
 @activity.defn(start_to_close_timeout=timedelta(seconds=20), retry_policy="none")
@@ -51,4 +52,11 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-ACTIVITIES = [greet, add, refuses, about, second_try, for_ever]
+@activity.defn(start_to_close_timeout=timedelta(seconds=60))
+async def leaves() -> str:
+    """Is ended from elsewhere."""
+    signs.give(f"{activity.info().activity_id} left")
+    activity.raise_complete_async()
+
+
+ACTIVITIES = [greet, add, refuses, about, second_try, for_ever, leaves]

@@ -8,6 +8,7 @@ from opentelemetry import trace
 
 from perdure import activity, workflow
 from perdure.contrib.opentelemetry import completed_span
+from tests.programs import signs
 
 MINUTE = timedelta(minutes=1)
 
@@ -30,6 +31,39 @@ def trace_seen() -> str:
 @activity.defn(start_to_close_timeout=MINUTE, retry_policy="none")
 async def declines() -> None:
     raise ValueError("no funds")
+
+
+@activity.defn(start_to_close_timeout=MINUTE)
+async def asks() -> str:
+    """Is ended from elsewhere."""
+    signs.give(f"{activity.info().activity_id} left")
+    activity.raise_complete_async()
+
+
+@workflow.defn
+async def receives() -> int:
+    """A channel, and a waitpoint."""
+    item = await workflow.signal_channel("items", int).receive()
+    wait = workflow.waitpoint("more", int)
+
+    @workflow.query
+    def token() -> str:
+        return wait.token
+
+    return item + await wait
+
+
+@workflow.defn
+async def updated() -> None:
+    """Waits for one update."""
+    done = False
+
+    @workflow.update
+    def once() -> None:
+        nonlocal done
+        done = True
+
+    await workflow.wait_condition(lambda: done)
 
 
 @workflow.defn
@@ -82,5 +116,5 @@ async def is_declined() -> None:
     await declines()
 
 
-WORKFLOWS: list[workflow.Workflow[..., Any]] = [order, is_declined, has_a_child]
-ACTIVITIES: list[object] = [charge, trace_seen, declines]
+WORKFLOWS: list[workflow.Workflow[..., Any]] = [order, is_declined, has_a_child, receives, updated]
+ACTIVITIES: list[object] = [charge, trace_seen, declines, asks]

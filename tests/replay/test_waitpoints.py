@@ -189,3 +189,16 @@ def test_a_name_must_fit(name: str) -> None:
     service = Service(wrong)
     service.turn()
     assert "refused" == service.result()
+
+
+def test_pending_ones_are_told() -> None:
+    """Name and end of each that nobody has completed, cached and replayed."""
+    service = Service(waits, 60)
+    service.turn()
+    for ask in (service.query, service.query_anew):
+        [pending] = ask("__waitpoints")
+        assert ("approval", 1, "no-service") == (pending["name"], pending["number"], pending["url"])
+        assert pending["expires_at"].startswith("2026-01-01T00:01:01")
+    service.signal(FIRST, 5)
+    service.turn()
+    assert [] == service.query("__waitpoints")

@@ -11,7 +11,17 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Raw, Struct
 
-from perdure_proto import async_activities, channel, commands, errors, failures, options, service, tasks
+from perdure_proto import (
+    async_activities,
+    channel,
+    commands,
+    errors,
+    failures,
+    options,
+    service,
+    tasks,
+    waitpoint_secret,
+)
 from perdure_proto import events as events_package
 from perdure_proto.commands import AnyCommand
 from perdure_proto.events import AnyEvent, activity, child, execution, external, timer, update, workflow_task
@@ -20,7 +30,7 @@ from perdure_proto.tasks import AnyCompletion, AnyPush, AnyTask
 
 MODULES = (
     *(activity, child, execution, external, timer, update, workflow_task),
-    *(async_activities, channel, commands, errors, failures, options, service, tasks),
+    *(async_activities, channel, commands, errors, failures, options, service, tasks, waitpoint_secret),
 )
 UNIONS = (AnyEvent, AnyCommand, AnyFailureInfo, AnyTask, AnyPush, AnyCompletion)
 EVENTS = events_package.EVENT_TYPES

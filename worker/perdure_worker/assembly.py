@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -38,8 +39,9 @@ from perdure_worker.responder import Responder
 from perdure_worker.session import Session
 from perdure_worker.slots import Slots
 from perdure_worker.telemetry import LEAVE_FAILED, WORKER_STOPPING, log
+from perdure_worker.token_settings import TokenSettings
 from perdure_worker.transaction import Database
-from perdure_worker.waitpoints import fetch_settings
+from perdure_worker.waitpoints import fetch_settings, keep_fresh
 from perdure_worker.watchdog import Watchdog
 from perdure_worker.workflow_interception import workflow_interceptors
 from perdure_worker.workflow_tasks import WorkflowParts, WorkflowTasks
@@ -81,6 +83,7 @@ class Assembly:
         self._threads = ThreadPoolExecutor(thread_count(options), thread_name_prefix="perdure-activity")
         self._processes = ProcessPool(around.converter)
         self._watchdog = Watchdog()
+        self._tokens = TokenSettings()
         self._cache = Cache(options.max_cached_workflows)
         self._database = Database(options.database_url, options.database_pool)
         self._activities = Activities(self._activity_parts())
@@ -95,9 +98,13 @@ class Assembly:
         """Takes tasks until it is cancelled; raises what the service refused for good."""
         self._watchdog.start()
         around = self._around
-        waitpoints = await fetch_settings(self._exchange, around.namespace_path, around.address)
-        self._workflow_tasks.begin_with(waitpoints)
-        await self._poller.run()
+        fetch = partial(fetch_settings, self._exchange, around.namespace_path, around.address)
+        self._tokens.known = await fetch()
+        refreshing = asyncio.create_task(keep_fresh(self._tokens, fetch))
+        try:
+            await self._poller.run()
+        finally:
+            refreshing.cancel()
 
     async def stop(self) -> None:
         """Takes nothing new, gives back what has not begun, lets the rest end, hands in everything and leaves.
@@ -191,6 +198,7 @@ class Assembly:
                 converter=around.converter,
                 interceptors=workflow_interceptors(around.options.interceptors),
                 meter=around.meter,
+                waitpoints=self._tokens,
                 watchdog=self._watchdog,
             ),
         )

@@ -21,7 +21,8 @@ from perdure.exceptions import ApplicationError, ContinueAsNewError, ConversionE
 from perdure_proto.errors import Code
 from perdure_proto.events import WorkflowExecutionSignaled
 from perdure_proto.waitpoints import SIGNAL_PREFIX
-from perdure_worker.channels import Mailbox
+from perdure_worker.channels import Item, Mailbox
+from perdure_worker.passages import SignalPassage
 from perdure_worker.workflow_log import log
 
 if TYPE_CHECKING:
@@ -138,10 +139,16 @@ class Signals:
         self._run.require_commands(f"signal channel {name!r}")
         if self._handlers.has(SIGNAL, name):
             raise TypeError(f"signal {name!r} has a handler: it cannot have a channel too")
-        return self._open(Mailbox(name, value_type, self._run.loop, self._run.require_commands))
+        mailbox = Mailbox(name, value_type, self._run.loop, self._run.require_commands)
+        if self._run.inbound is not None:
+            mailbox.passage = SignalPassage(name, self._run.inbound)
+        return self._open(mailbox)
 
     def waitpoint(self, name: str, value_type: object) -> Mailbox:
-        """The mailbox of a waitpoint. A value that does not fit is not dropped: there will be no other."""
+        """The mailbox of a waitpoint. A value that does not fit is not dropped: there will be no other.
+
+        It is no signal to whoever wrote the workflow, so it passes no interceptor.
+        """
         mailbox = Mailbox(name, value_type, self._run.loop, self._run.require_commands)
         mailbox.tells_what_does_not_fit = True
         return self._open(mailbox)
@@ -166,16 +173,17 @@ class Signals:
         return taken
 
     def _put(self, mailbox: Mailbox, signal: WorkflowExecutionSignaled) -> None:
+        self._run.waitpoints.pop(signal.signal_name, None)
         try:
             value = self._channel_value(mailbox, signal)
         except ConversionError as error:
             if mailbox.tells_what_does_not_fit:
                 misfit = ApplicationError(str(error), type=Code.INVALID_ARGUMENT, non_retryable=True)
-                mailbox.put(signal.event_id, misfit)
+                mailbox.put(Item(signal.event_id, misfit, signal.header))
             else:
                 self._drop(signal, error)
         else:
-            mailbox.put(signal.event_id, value)
+            mailbox.put(Item(signal.event_id, value, signal.header))
 
     def _channel_value(self, mailbox: Mailbox, signal: WorkflowExecutionSignaled) -> object:
         """The one value that a signal of a channel carries; none at all is None."""

@@ -19,7 +19,7 @@ from perdure_proto.events import WorkflowTaskFailedCause
 from perdure_proto.failures import Failure, RetryState
 from perdure_proto.options import RetryPolicy
 from perdure_proto.payload import NULL
-from perdure_proto.service import WaitpointSettings
+from perdure_worker.token_settings import TokenSettings
 
 
 class LocalActivity(Struct, frozen=True, kw_only=True):
@@ -100,7 +100,7 @@ class InstanceOptions(Struct, frozen=True, kw_only=True):
     interceptors: tuple[type[WorkflowInboundInterceptor], ...] = ()
     """What runs around workflows, the first one outermost."""
     meter: MetricMeter = MetricMeter()
-    waitpoints: WaitpointSettings | None = None
-    """What tokens are made with; None where no service is there to take them."""
+    waitpoints: TokenSettings = TokenSettings()
+    """What tokens are made with; it says nothing where no service is there to take them."""
     watchdog: Any = None
     """Armed around each drive; None leaves out the check for blocked loops."""

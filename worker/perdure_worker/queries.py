@@ -1,6 +1,7 @@
 """Queries: answered by a handler that only looks, from the state in which the workflow rests.
 
-`__stack_trace` is answered for every workflow. It must not know tasks: who drives the workflow brings it to rest.
+`__stack_trace` and `__waitpoints` are answered for every workflow. It must not know tasks: who drives the workflow
+brings it to rest.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from perdure._worker_interceptor import HandleQueryInput
 from perdure.exceptions import ApplicationError
 from perdure_proto.tasks import QueryDelivery, QueryResult
+from perdure_proto.waitpoints import QUERY as WAITPOINTS
+from perdure_proto.waitpoints import PendingWaitpoint
 from perdure_worker.messages import SIGNAL, UPDATE, Handlers, arguments
 from perdure_worker.origins import stacks_of
 from perdure_worker.stepping import at_once
+from perdure_worker.waitpoints import pending_waitpoints
 
 if TYPE_CHECKING:
     from perdure_worker.run import Run
@@ -36,7 +40,7 @@ def answer(run: Run, handlers: Handlers, query: QueryDelivery) -> QueryResult:
 
 def _value_of(run: Run, handlers: Handlers, query: QueryDelivery) -> tuple[Any, Any]:
     handler = handlers.find(QUERY, query.query_name)
-    is_own = query.query_name in {STACK_TRACE, METADATA} and not handlers.has(QUERY, query.query_name)
+    is_own = query.query_name in {STACK_TRACE, METADATA, WAITPOINTS} and not handlers.has(QUERY, query.query_name)
     if handler is not None and not is_own:
         args, kwargs = arguments(run, handler, query.query_name, query)
         if (inbound := run.inbound) is not None:
@@ -49,6 +53,8 @@ def _value_of(run: Run, handlers: Handlers, query: QueryDelivery) -> tuple[Any, 
         return value, handler.result_type
     if query.query_name == STACK_TRACE:
         return stacks_of(run.loop.tasks()) if run.started is not None else "", str
+    if query.query_name == WAITPOINTS:
+        return pending_waitpoints(run), list[PendingWaitpoint]
     if query.query_name == METADATA:
         return _metadata(run, handlers), None
     known = ", ".join([repr(one.name) for one in handlers.of(QUERY) if one.name]) or "none"

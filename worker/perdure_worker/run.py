@@ -60,6 +60,8 @@ class Run:
         self.current_details = ""
         self.details_told = ""
         """What the service knows of them: those at the beginning of the task."""
+        self.waitpoints: dict[str, tuple[str, int, datetime | None]] = {}
+        """Those that nobody has completed, by the name of the signal that will: name, number and end."""
         self.task_failure: BaseException | None = None
         """The exception that fails the task; the first one counts."""
         self._seed = ""

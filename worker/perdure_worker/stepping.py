@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Coroutine, Generator
+from contextvars import copy_context
 from typing import Any
 
 
@@ -29,6 +30,23 @@ def at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - as ab
     name = getattr(coroutine, "__qualname__", "method")
     coroutine.close()
     raise TypeError(f"the interceptor's {name}() waits, where there must be an answer at once")
+
+
+@types.coroutine
+def apart(coroutine: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """What a coroutine comes to, within the task that awaits this: what it sets in its context stays its own."""
+    context = copy_context()
+    try:
+        waits_for = context.run(coroutine.send, None)
+        while True:
+            try:
+                sent = yield waits_for
+            except BaseException as error:  # noqa: BLE001 - a cancellation, which the coroutine is to see
+                waits_for = context.run(coroutine.throw, error)
+            else:
+                waits_for = context.run(coroutine.send, sent)
+    except StopIteration as end:
+        return end.value
 
 
 async def _resumed(coroutine: Coroutine[Any, Any, Any], waits_for: object) -> Any:  # noqa: ANN401 - as above

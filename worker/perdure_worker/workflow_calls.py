@@ -132,9 +132,9 @@ class WorkflowCalls:
         self._run.require_commands(f"waitpoint {name!r}")
         number = self._waitpoints[name] = self._waitpoints.get(name, 0) + 1
         token, url = make_token(self._run, name, number, expires_at)
-        return OpenWaitpoint(
-            token=token, url=url, channel=self._parts.signals.waitpoint(signal_name(name, number), value_type)
-        )
+        signal = signal_name(name, number)
+        self._run.waitpoints[signal] = name, number, expires_at
+        return OpenWaitpoint(token=token, url=url, channel=self._parts.signals.waitpoint(signal, value_type))
 
     def all_handlers_finished(self) -> bool:
         return self._parts.handlers.all_finished

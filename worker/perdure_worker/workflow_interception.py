@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 import msgspec
 
 from perdure._children import ChildWorkflowHandle
-from perdure._client_root import headers_of
 from perdure._definition import ActivityHandle
+from perdure._headers import headers_of
 from perdure._runtime import (
     ActivityRequest,
     ChildWorkflowRequest,

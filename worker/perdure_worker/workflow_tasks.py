@@ -14,11 +14,9 @@ from collections import deque
 from functools import partial
 from typing import Final
 
-import msgspec
 from msgspec import Raw, Struct
 
 from perdure_proto.codec import encoder
-from perdure_proto.service import WaitpointSettings
 from perdure_proto.tasks import (
     AnyCompletion,
     CompletionResult,
@@ -77,11 +75,6 @@ class WorkflowTasks:
         self._due: deque[Turn] = deque()
         self._scheduled = False
         self._fetching: dict[str, asyncio.Task[Turn]] = {}
-
-    def begin_with(self, waitpoints: WaitpointSettings | None) -> None:
-        """What the service told before the first task."""
-        options = msgspec.structs.replace(self._parts.options, waitpoints=waitpoints)
-        self._parts = msgspec.structs.replace(self._parts, options=options)
 
     def begin(self, task: Turn) -> None:
         """Takes a task, to be run in one of the next callbacks."""

@@ -39,7 +39,7 @@ def to_activity(function: Decorated) -> Decorated:
     for flag, text in (
         ("--task-token", "The token of the attempt: `activity.info().task_token`. Instead of the ids."),
         ("--run-id", "The run; by default the latest."),
-        ("--workflow-id", "The workflow of the activity."),
+        ("--workflow-id", "The workflow of the activity; none for an activity without a workflow."),
         ("--activity-id", "The activity."),
     ):
         function = click.option(flag, default="", help=text)(function)
@@ -96,9 +96,9 @@ def _address(session: Session, values: dict[str, Any]) -> dict[str, Any]:
     """The activity that the options name: by its token alone, or by its ids."""
     found = {name: values[name] or "" for name in _ADDRESS}
     found["identity"] = found["identity"] or session.service.identity
-    ids = found["workflow_id"], found["activity_id"]
-    if found["task_token"] and (any(ids) or found["run_id"]):
-        raise usage_error("give --task-token alone, or --workflow-id and --activity-id")
-    if not found["task_token"] and not all(ids):
-        raise usage_error("give --workflow-id and --activity-id, or --task-token")
+    ids = found["workflow_id"], found["run_id"], found["activity_id"]
+    if found["task_token"] and any(ids):
+        raise usage_error("give --task-token alone, or --activity-id and, for one of a workflow, --workflow-id")
+    if not found["task_token"] and not found["activity_id"]:
+        raise usage_error("give --activity-id and, for one of a workflow, --workflow-id; or --task-token")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
@@ -12,8 +12,12 @@ from perdure.cli.settings import Decorated
 from perdure_proto.options import IdConflictPolicy, IdReusePolicy
 
 
-def claim_options(thing: str) -> Callable[[Decorated], Decorated]:
-    """`--id-conflict-policy`, `--id-reuse-policy`, `--request-id`, `--memo` and `--search-attribute` of a thing."""
+def claim_options(thing: str, *, default: IdConflictPolicy | None = "fail") -> Callable[[Decorated], Decorated]:
+    """`--id-conflict-policy`, `--id-reuse-policy`, `--request-id`, `--memo` and `--search-attribute` of a thing.
+
+    Without a `default` the conflict policy must be said.
+    """
+    said: dict[str, Any] = {"required": True} if default is None else {"default": default, "show_default": True}
 
     def decorate_all(function: Decorated) -> Decorated:
         for decorate in (
@@ -32,8 +36,7 @@ def claim_options(thing: str) -> Callable[[Decorated], Decorated]:
             click.option(
                 "--id-conflict-policy",
                 type=click.Choice(get_args(IdConflictPolicy)),
-                default="fail",
-                show_default=True,
+                **said,
                 help=f"When an {thing} of this id is running.",
             ),
         ):

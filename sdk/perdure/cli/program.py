@@ -19,6 +19,7 @@ from perdure.cli.reload_check import reload_check
 from perdure.cli.server import migrate, server
 from perdure.cli.task_queue import task_queue
 from perdure.cli.version import version
+from perdure.cli.waitpoint import waitpoint
 from perdure.cli.worker import worker
 from perdure.cli.workflow import workflow
 from perdure.exceptions import PerdureError, RPCError
@@ -29,7 +30,19 @@ INTERRUPTED_MEANING = "Ctrl-C ended it"
 LATER = ("schedule", "batch", "cluster", "replay", "config")
 
 program: Group = Group(name="perdure", help="Durable execution for Python on Postgres.", later=LATER)
-for _command in (dev, server, migrate, worker, workflow, activity, namespace, task_queue, version, reload_check):
+for _command in (
+    dev,
+    server,
+    migrate,
+    worker,
+    workflow,
+    activity,
+    waitpoint,
+    namespace,
+    task_queue,
+    version,
+    reload_check,
+):
     program.add_command(_command)
 click.version_option(None, "--version", package_name="perdure", prog_name="perdure", message="%(prog)s %(version)s")(
     program

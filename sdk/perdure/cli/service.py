@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -28,6 +29,7 @@ from perdure_proto.service import (
     NamespaceInfo,
     WorkflowExecutionInfo,
 )
+from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
 
 PAGE_MAX: Final = 500
 FIRST_ANSWER_SECONDS_MAX: Final = 2.0
@@ -82,6 +84,10 @@ class CommandService(Service):
 
     async def describe_namespace(self, name: str) -> NamespaceInfo:
         return await self.connection.call("GET", _path("namespaces", name), None, NamespaceInfo)
+
+    async def rotate_waitpoint_secret(self, grace: timedelta) -> RotateWaitpointSecretAnswer:
+        request = RotateWaitpointSecretRequest(grace=grace)
+        return await self.connection.call("POST", _path("waitpoint-secret"), request, RotateWaitpointSecretAnswer)
 
     async def task_queue(self, name: str) -> DescribeTaskQueueAnswer:
         path = _path("namespaces", self.namespace, "task-queues", name)

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from perdure.cli.claim_options import claim_options
 from perdure.cli.inputs import json_option, read_arguments, read_keywords
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import Decorated
 from perdure.cli.workflow_messages import print_outcome
-from perdure.cli.workflow_start import start_options, start_request
+from perdure.cli.workflow_start import options_of_start, start_request
 from perdure_proto.service import UpdateStage, UpdateWithStartRequest, UpdateWorkflowAnswer, UpdateWorkflowRequest
 
 
@@ -20,7 +21,10 @@ def _read_inputs(_ctx: click.Context, _param: click.Parameter, texts: tuple[str,
 
 
 def _both_options(function: Decorated) -> Decorated:
-    """Everything about the start, and everything about the update."""
+    """Everything about the start, and everything about the update.
+
+    The conflict policy must be said, as in the SDK: whether the workflow that runs is meant has no good default.
+    """
     for decorate in (
         click.option("--update-id", default="", help="A repeat with the same id gets the first outcome."),
         json_option("--update-kwargs", read_keywords, "Keyword arguments of the update: a JSON object."),
@@ -34,7 +38,7 @@ def _both_options(function: Decorated) -> Decorated:
         click.option("--update-name", required=True, help="The update."),
     ):
         function = decorate(function)
-    return start_options(function)
+    return options_of_start(function, claim_options("execution", default=None))
 
 
 @click.command("start-update-with-start")
@@ -61,6 +65,7 @@ async def _send(session: Session, values: dict[str, Any], stage: UpdateStage) ->
         kwargs=values["update_kwargs"],
         identity=values["identity"] or session.service.identity,
         wait_for_stage=stage,
+        header=values["header"],
     )
     request = UpdateWithStartRequest(start=start_request(session, values), update=update)
     print_outcome(session, workflow_id, await _outcome(session, workflow_id, values["update_name"], request))

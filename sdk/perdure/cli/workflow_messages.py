@@ -86,7 +86,13 @@ async def query(session: Session, /, workflow_id: str, name: str, *, timeout: ti
 @named
 @input_options
 @click.option("--update-id", default="", help="A repeat with the same id gets the first outcome; by default a UUID.")
-@click.option("--wait-for-stage", type=click.Choice(["ACCEPTED", "COMPLETED"]), default="COMPLETED", show_default=True)
+@click.option(
+    "--wait-for-stage",
+    type=click.Choice(["ACCEPTED", "COMPLETED"], case_sensitive=False),
+    default="COMPLETED",
+    show_default=True,
+    help="What to wait for.",
+)
 @_identity_option
 @asks_service
 async def update(session: Session, /, workflow_id: str, name: str, **values: Any) -> None:
@@ -101,6 +107,19 @@ async def update(session: Session, /, workflow_id: str, name: str, **values: Any
         wait_for_stage="ACCEPTED" if values["wait_for_stage"] == "ACCEPTED" else "COMPLETED",
     )
     print_outcome(session, workflow_id, await _outcome(session, workflow_id, name, request))
+
+
+@click.command("update-result")
+@to_run
+@click.argument("update_id", metavar="UPDATE_ID")
+@asks_service
+async def update_result(session: Session, /, workflow_id: str, run_id: str, update_id: str) -> None:
+    """Wait for an update that was sent before and print its outcome."""
+    while True:
+        answer = await session.service.poll_update(workflow_id, update_id, run_id, "COMPLETED")
+        if answer.stage == "COMPLETED":
+            break
+    print_outcome(session, workflow_id, answer)
 
 
 @click.command()

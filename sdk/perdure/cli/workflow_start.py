@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -24,10 +25,15 @@ from perdure_proto.service import StartSignal, StartWorkflowAnswer, StartWorkflo
 
 def start_options(function: Decorated) -> Decorated:
     """Everything that can be said about an execution when it starts."""
+    return options_of_start(function, claim_options("execution"))
+
+
+def options_of_start(function: Decorated, claim: Callable[[Decorated], Decorated]) -> Decorated:
+    """The same with other options about the id."""
     function = options(SETTINGS["task_queue"], SETTINGS["identity"])(function)
     for decorate in (
         click.option("--summary", "--static-summary", "summary", default="", help="One line about this execution."),
-        claim_options("execution"),
+        claim,
         click.option("--task-timeout", type=DURATION, help="Limit of one workflow task."),
         click.option("--run-timeout", type=DURATION, help="Limit of one run."),
         click.option("--execution-timeout", type=DURATION, help="Limit of the whole chain of runs."),
@@ -80,7 +86,12 @@ async def signal_with_start(session: Session, /, **values: Any) -> None:
     """Signal a workflow, and start it first if it is not running; both are one step."""
     if not values["workflow_id"]:
         raise usage_error("signal-with-start needs the --id of the workflow")
-    signal = StartSignal(name=values["signal_name"], input=values["signal_inputs"], kwargs=values["signal_kwargs"])
+    signal = StartSignal(
+        name=values["signal_name"],
+        input=values["signal_inputs"],
+        kwargs=values["signal_kwargs"],
+        header=values["header"],
+    )
     answer = await _start(session, values, signal)
     verb = "started and signalled" if answer.started else "signalled"
     session.output.result(answer, Text(f"{verb}: workflow id {answer.workflow_id}, run id {answer.run_id}"))

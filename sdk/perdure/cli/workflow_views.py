@@ -15,6 +15,7 @@ from perdure.cli.failure_text import failure_line
 from perdure.cli.output import compact, fields, instant, table
 from perdure.cli.session import Session, asks_service
 from perdure.cli.timeline import Timeline
+from perdure.cli.workflow_waitpoints import pending_waitpoints
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import (
     CountWorkflowsAnswer,
@@ -63,7 +64,8 @@ async def count(session: Session, /, query: str) -> None:
 async def describe(session: Session, /, workflow_id: str, run_id: str) -> None:
     """Say how an execution stands: what it waits for, what fails, what nobody takes."""
     answer = await session.service.describe(workflow_id, run_id)
-    session.output.result(answer, Lines(*_description(answer)))
+    waiting = await pending_waitpoints(session, answer) if session.output.is_text else ()
+    session.output.result(answer, Lines(*_description(answer), *waiting))
 
 
 @click.command()
@@ -207,6 +209,7 @@ def pending_activity(activity: PendingActivity) -> Table:
             ("  next attempt", instant(activity.next_attempt_time)),
             ("  expires", instant(activity.expiration_time)),
             ("  worker", activity.last_worker_identity),
+            ("  completed by", "the commit of its transaction" if activity.transactional else ""),
             ("  last failure", Text(failure_line(activity.last_failure) if activity.last_failure else "", style="red")),
             ("  note", Text(activity.note, style="yellow")),
         ]

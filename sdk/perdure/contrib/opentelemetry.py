@@ -30,13 +30,17 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from perdure import _client_interceptor as client
 from perdure import _worker_interceptor as worker
-from perdure import workflow
+from perdure import client, workflow
 from perdure._handlers import runtime_for
 from perdure.activity import ActivityHandle
 from perdure.activity import info as activity_info
-from perdure.client import WorkflowHandle, WorkflowUpdateHandle
+from perdure.client import (
+    AsyncActivityIDReference,
+    StandaloneActivityHandle,
+    WorkflowHandle,
+    WorkflowUpdateHandle,
+)
 from perdure.exceptions import ContinueAsNewError, NondeterminismError
 from perdure.metrics import MetricKind, Record
 from perdure.workflow import ChildWorkflowHandle
@@ -118,11 +122,12 @@ class TracingInterceptor(client.Interceptor, worker.Interceptor):
         return self.propagator.extract(cast(Mapping[str, str], carrier)) if isinstance(carrier, Mapping) else None
 
     @contextmanager
-    def around(self, name: str, input: _Headed, **attributes: AttributeValue) -> Generator[Span]:
-        """A span of a client around a call, whose context goes with it."""
+    def around(self, name: str, *inputs: _Headed, **attributes: AttributeValue | None) -> Generator[Span]:
+        """A span of a client around a call, whose context goes with the inputs that carry headers."""
         named = {f"perdure.{key}": value for key, value in attributes.items() if value}
         with self.tracer.start_as_current_span(name, attributes=named, kind=SpanKind.CLIENT) as span:
-            self.inject(input)
+            for headed in inputs:
+                self.inject(headed)
             yield span
 
 
@@ -152,6 +157,43 @@ class _ClientCalls(client.OutboundInterceptor):
         where = {"workflow_id": input.id, "run_id": input.run_id or "", "update_id": input.update_id}
         with self._tracing.around(f"StartWorkflowUpdate:{input.update}", input, **where):
             return await super().start_workflow_update(input)
+
+    async def start_update_with_start_workflow(
+        self, input: client.StartWorkflowUpdateWithStartInput
+    ) -> WorkflowUpdateHandle[Any]:
+        start, update = input.start_workflow_input, input.update_workflow_input
+        name = f"StartUpdateWithStartWorkflow:{start.workflow}"
+        with self._tracing.around(name, start, update, workflow_id=start.id, update_id=update.update_id):
+            return await super().start_update_with_start_workflow(input)
+
+    async def start_activity(self, input: client.StartActivityInput) -> StandaloneActivityHandle[Any]:
+        with self._tracing.around(f"StartActivity:{input.activity_type}", input, activity_id=input.id) as span:
+            handle = await super().start_activity(input)
+            span.set_attribute("perdure.activity_run_id", handle.run_id or "")
+            return handle
+
+    async def complete_async_activity(self, input: client.CompleteAsyncActivityInput) -> None:
+        with self._tracing.around("CompleteAsyncActivity", **_which(input.id_or_token)):
+            await super().complete_async_activity(input)
+
+    async def fail_async_activity(self, input: client.FailAsyncActivityInput) -> None:
+        with self._tracing.around("FailAsyncActivity", **_which(input.id_or_token)):
+            await super().fail_async_activity(input)
+
+    async def report_cancellation_async_activity(self, input: client.ReportCancellationAsyncActivityInput) -> None:
+        with self._tracing.around("ReportCancellationAsyncActivity", **_which(input.id_or_token)):
+            await super().report_cancellation_async_activity(input)
+
+    async def resume_waitpoint(self, input: client.ResumeWaitpointInput) -> None:
+        with self._tracing.around("ResumeWaitpoint"):  # its token is a secret
+            await super().resume_waitpoint(input)
+
+
+def _which(id_or_token: AsyncActivityIDReference | bytes) -> dict[str, str | None]:
+    """Attributes that say which activity; a token says nothing to people."""
+    if isinstance(id_or_token, bytes):
+        return {}
+    return {"workflow_id": id_or_token.workflow_id, "activity_id": id_or_token.activity_id}
 
 
 class _ActivityCode(worker.ActivityInboundInterceptor):

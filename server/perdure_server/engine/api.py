@@ -11,6 +11,7 @@ import msgspec
 from perdure_proto import async_activities as asy
 from perdure_proto import service as svc
 from perdure_proto import tasks
+from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
 from perdure_server.config import ServerSettings
 from perdure_server.engine.activity_control import ActivityControls
 from perdure_server.engine.async_activities import AsyncActivities
@@ -155,6 +156,9 @@ class EngineApi:
 
     async def resume_waitpoint(self, token: str, value: msgspec.Raw) -> svc.Acknowledged:
         return await self._waitpoints.resume(token, value)
+
+    async def rotate_waitpoint_secret(self, request: RotateWaitpointSecretRequest) -> RotateWaitpointSecretAnswer:
+        return await self._waitpoints.rotate(request)
 
     async def waitpoint_settings(self, namespace: str) -> svc.WaitpointSettings:
         return await self._waitpoints.settings(namespace)

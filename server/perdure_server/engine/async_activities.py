@@ -1,6 +1,7 @@
 """Activities that are ended from elsewhere: found by the token of an attempt or by ids, then asked of the core.
 
-Law: a token ends the attempt that it was made for and no other; ids name whatever attempt is pending. What is refused
+Law: a token ends the attempt that it was made for and no other; ids name whatever attempt is pending, of a workflow or,
+without a workflow id, of a standalone activity. What is refused
 changes nothing, and each answer is given when it is durable. It must not know workers.
 """
 
@@ -22,7 +23,8 @@ from perdure_proto.payload import NULL
 from perdure_proto.service import Acknowledged
 from perdure_server.engine.checks import check_id, check_payload
 from perdure_server.engine.execution import Execution
-from perdure_server.engine.residents import is_uuid
+from perdure_server.engine.residents import activities_of, is_uuid
+from perdure_server.engine.standalone import as_activity
 from perdure_server.engine.tokens import ActivityToken, parse
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Decision
@@ -89,7 +91,10 @@ class AsyncActivities:
         """The run and the attempt that a request is about. `begun`: the attempt must have been begun."""
         if request.task_token:
             if request.workflow_id or request.run_id or request.activity_id:
-                raise ServiceError(Code.INVALID_ARGUMENT, "give task_token alone, or workflow_id and activity_id")
+                raise ServiceError(
+                    Code.INVALID_ARGUMENT,
+                    "give task_token alone, or activity_id and, for one of a workflow, workflow_id",
+                )
             return await self._by_token(namespace, request)
         return await self._by_ids(namespace, request, begun=begun)
 
@@ -115,15 +120,13 @@ class AsyncActivities:
     async def _by_ids(
         self, namespace: str, request: OnActivityRequest, *, begun: bool
     ) -> tuple[Execution, dict[str, Any]]:
-        limits = self._engine.limits
-        check_id("workflow_id", request.workflow_id, limits)
-        check_id("activity_id", request.activity_id, limits)
-        execution = await self._engine.residents.find(namespace, request.workflow_id, request.run_id)
+        execution = await self._run_of(namespace, request)
         state = execution.state
         activity = state.activities.get(state.activity_ids.get(request.activity_id, 0))
         if activity is None or activity.closing or (begun and activity.started_at is None):
             await self._engine.settled(execution)
-            which = f"activity {request.activity_id!r} of workflow {request.workflow_id!r} (run {execution.run_id})"
+            of = f"of workflow {request.workflow_id!r} " if request.workflow_id else ""
+            which = f"activity {request.activity_id!r} {of}(run {execution.run_id})"
             why = "is not pending: it has closed, or never was"
             if activity is not None and not activity.closing:
                 why = "has no attempt that runs: it waits for a worker or for its next attempt"
@@ -138,6 +141,17 @@ class AsyncActivities:
             activity.stamp,
         )
         return execution, fields_of(activity, request, token)
+
+    async def _run_of(self, namespace: str, request: OnActivityRequest) -> Execution:
+        """The run that has the activity: of the workflow, or its own where no workflow is named."""
+        limits, residents = self._engine.limits, self._engine.residents
+        if request.workflow_id or not request.activity_id:
+            check_id("workflow_id", request.workflow_id, limits)
+        check_id("activity_id", request.activity_id, limits)
+        if request.workflow_id:
+            return await residents.find(namespace, request.workflow_id, request.run_id)
+        with as_activity(request.activity_id, ": for one of a workflow, give its workflow_id too"):
+            return await residents.find(activities_of(namespace), request.activity_id, request.run_id)
 
 
 def is_of(token: ActivityToken, activity: ActivityState) -> bool:

@@ -207,6 +207,7 @@ class Reads:
             task_queue=queue,
             note=self._note(execution, queue, "activity", scheduled.activity_type) if waits else "",
             pause=_activity_pause(activity),
+            transactional=activity.transactional,
         )
 
     def _sticky_worker(self, execution: Execution) -> str:
@@ -233,13 +234,14 @@ def result_answer(execution: Execution) -> svc.WorkflowResultAnswer:
     """How a run ended, from its closing event."""
     state = execution.state
     closed: Any = state.closed
+    what = "the workflow" if execution.namespace == execution.queue_namespace else "the activity"
     return svc.WorkflowResultAnswer(
         run_id=execution.run_id,
         status=state.status,
         workflow_type=state.started.workflow_type,
         result=getattr(closed, "result", msgspec.Raw(b"null")),
         encoding=getattr(closed, "encoding", ""),
-        failure=_failure(closed, execution.state.cancel_reason),
+        failure=_failure(closed, what, execution.state.cancel_reason),
         new_run_id=getattr(closed, "new_execution_run_id", ""),
     )
 
@@ -266,18 +268,18 @@ def _wake(waiter: asyncio.Future[None]) -> None:
         waiter.set_result(None)
 
 
-def _failure(closed: ev.AnyEvent | None, cancel_reason: str) -> Failure | None:
+def _failure(closed: ev.AnyEvent | None, what: str, cancel_reason: str) -> Failure | None:
     if isinstance(closed, ev.WorkflowExecutionFailed):
         return closed.failure
     if isinstance(closed, ev.WorkflowExecutionCanceled):
         info = CanceledFailure(details=closed.details, encoding=closed.encoding)
-        return Failure(message=cancel_reason or "the workflow was cancelled", info=info)
+        return Failure(message=cancel_reason or f"{what} was cancelled", info=info)
     if isinstance(closed, ev.WorkflowExecutionTerminated):
-        return Failure(message=closed.reason or "the workflow was terminated", info=TerminatedFailure())
+        return Failure(message=closed.reason or f"{what} was terminated", info=TerminatedFailure())
     if isinstance(closed, ev.WorkflowExecutionTimedOut):
         if closed.failure is not None:
             return closed.failure
-        return Failure(message="the workflow timed out", info=TimeoutFailure(timeout_type="START_TO_CLOSE"))
+        return Failure(message=f"{what} timed out", info=TimeoutFailure(timeout_type="START_TO_CLOSE"))
     return None
 
 

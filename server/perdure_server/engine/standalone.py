@@ -42,7 +42,7 @@ class Standalone:
     ) -> svc.StartActivityAnswer:
         """Starts an activity, or answers as the id policies say."""
         check_activity_start(request, self._engine.limits)
-        with _as_activity(activity_id):
+        with as_activity(activity_id):
             answer = await self._starts.start(
                 activities_of(namespace), activity_id, start_request(activity_id, request, self._engine)
             )
@@ -50,19 +50,19 @@ class Standalone:
 
     async def cancel(self, namespace: str, activity_id: str, request: svc.CancelWorkflowRequest) -> svc.Acknowledged:
         """Asks the activity to stop; one that no worker runs ends at once."""
-        with _as_activity(activity_id):
+        with as_activity(activity_id):
             return await self._messages.cancel(activities_of(namespace), activity_id, request)
 
     async def terminate(
         self, namespace: str, activity_id: str, request: svc.TerminateWorkflowRequest
     ) -> svc.Acknowledged:
         """Ends the activity; its worker is told, and not waited for."""
-        with _as_activity(activity_id):
+        with as_activity(activity_id):
             return await self._messages.terminate(activities_of(namespace), activity_id, request)
 
     async def result(self, namespace: str, activity_id: str, run_id: str, wait_s: float) -> svc.ActivityResultAnswer:
         """How it ended; `RUNNING` when the wait was over first."""
-        with _as_activity(activity_id):
+        with as_activity(activity_id):
             answer = await self._reads.result(activities_of(namespace), activity_id, run_id, wait_s)
         return svc.ActivityResultAnswer(
             run_id=answer.run_id,
@@ -75,7 +75,7 @@ class Standalone:
 
     async def describe(self, namespace: str, activity_id: str, run_id: str) -> svc.DescribeActivityAnswer:
         """What it is and what its attempts did."""
-        with _as_activity(activity_id):
+        with as_activity(activity_id):
             answer = await self._reads.describe(activities_of(namespace), activity_id, run_id)
         return svc.DescribeActivityAnswer(
             execution=_info(answer.execution),
@@ -151,7 +151,7 @@ def _info(info: svc.WorkflowExecutionInfo) -> svc.ActivityExecutionInfo:
 
 
 @contextmanager
-def _as_activity(activity_id: str) -> Iterator[None]:
+def as_activity(activity_id: str, hint: str = "") -> Iterator[None]:
     """Errors say activity where they would say workflow."""
     try:
         yield
@@ -160,7 +160,7 @@ def _as_activity(activity_id: str) -> Iterator[None]:
         if code is None:
             raise
         what = {
-            Code.ACTIVITY_NOT_FOUND: f"no standalone activity {activity_id!r}",
+            Code.ACTIVITY_NOT_FOUND: f"no standalone activity {activity_id!r}{hint}",
             Code.ACTIVITY_ALREADY_STARTED: f"a standalone activity {activity_id!r} was started before",
             Code.ACTIVITY_CLOSED: f"the standalone activity {activity_id!r} has ended",
         }[code]

@@ -1,7 +1,7 @@
 """Waitpoints: whoever has the token of one completes it, once, with a JSON value.
 
 Law: a token is checked before anything is read for it; what completes a waitpoint is a signal whose request id is the
-token, so that a repeat is known for as long as the run is, and a token completes nothing a second time.
+token, so that a repeat is known for as long as the run is, and a waitpoint is completed by one of its tokens alone.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from perdure_proto.codec import decode_events, encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import AnyEvent, WorkflowExecutionSignaled
 from perdure_proto.payload import BASE64_JSON, PLAIN, is_unstorable
-from perdure_proto.waitpoints import WaitpointToken, key_of, opened
+from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
+from perdure_proto.waitpoints import WaitpointToken
 from perdure_server.engine.checks import check_payload
 from perdure_server.engine.execution import Execution
+from perdure_server.engine.waitpoint_keys import WaitpointKeys
 from perdure_server.history import requests as req
 
 if TYPE_CHECKING:
@@ -38,29 +40,34 @@ class Waitpoints:
     def __init__(self, engine: Engine, public_url: str) -> None:
         self._engine = engine
         self._public_url = public_url
-        self._secret = b""
+        self._keys = WaitpointKeys(engine)
 
     async def settings(self, namespace: str) -> svc.WaitpointSettings:
         """What a worker needs to make tokens of its namespace."""
         row = self._engine.residents.namespace(namespace)
         return svc.WaitpointSettings(
-            key=key_of(await self._read_secret(), namespace).hex(),
+            key=(await self._keys.current(namespace)).hex(),
             namespace_id=row.namespace_id,
             shards=self._engine.residents.shards,
             url=self._public_url,
         )
 
+    async def rotate(self, request: RotateWaitpointSecretRequest) -> RotateWaitpointSecretAnswer:
+        """Another secret signs from now on; what the old one has signed is taken for the grace."""
+        return RotateWaitpointSecretAnswer(old_valid_until=await self._keys.rotate(request.grace))
+
     async def resume(self, text: str, value: Raw) -> svc.Acknowledged:
         """Completes the waitpoint of a token; the same again is answered as before."""
-        token = await self._opened(text)
+        token, spellings = await self._keys.opened(text)
         check_payload("the value", self._engine.limits, value)
         arguments, encoding = _arguments(value)
         while True:
             execution = await self._engine.residents.find_run(token.shard_id, token.run_id)
             if execution is None:
                 raise ServiceError(Code.WORKFLOW_NOT_FOUND, f"the run {token.run_id} that waited is gone")
-            if text in execution.state.request_ids:
-                return await self._repeated(execution, text, (arguments, encoding))
+            used = next((one for one in spellings if one in execution.state.request_ids), None)
+            if used is not None:
+                return await self._repeated(execution, used, (arguments, encoding))
             await self._refuse(execution, token)
             if not execution.holds_signals:
                 break
@@ -72,22 +79,6 @@ class Waitpoints:
             raise decision.refused
         await self._engine.acknowledged(execution)
         return svc.Acknowledged(run_id=execution.run_id)
-
-    async def _opened(self, text: str) -> WaitpointToken:
-        secret, names = await self._read_secret(), self._engine.residents
-
-        def find_key(namespace_id: int) -> bytes | None:
-            name = names.find_name(namespace_id)
-            return None if name is None else key_of(secret, name)
-
-        token = opened(text, find_key)
-        if token is None:
-            raise ServiceError(Code.WAITPOINT_TOKEN_INVALID, "this token was not made by this service, or was changed")
-        return token
-
-    async def _read_secret(self) -> bytes:
-        self._secret = self._secret or await self._engine.store.secret("waitpoints")
-        return self._secret
 
     async def _refuse(self, execution: Execution, token: WaitpointToken) -> None:
         """A run that is closed waits for nothing, nor does one whose time is over."""

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 from perdure_proto import async_activities, service, tasks
 from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_proto.options import RetryPolicy
+from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
 from perdure_server.frontend.routes import Nothing
 
 RUN = "01980000-0000-7000-8000-000000000001"
@@ -59,6 +60,7 @@ NAMESPACE = service.NamespaceInfo(name="default", retention=timedelta(days=3), c
 
 REQUESTS: dict[str, Struct | Raw] = {
     "resume_waitpoint": Raw(b'{"approved":true}'),
+    "rotate_waitpoint_secret": RotateWaitpointSecretRequest(grace=timedelta(days=7)),
     "start_workflow": service.StartWorkflowRequest(
         workflow_type="order", task_queue="default", input=Raw(b'["Ada"]'), request_id="r-1"
     ),
@@ -209,6 +211,7 @@ ANSWERS: dict[str, Struct] = {
     "create_namespace": NAMESPACE,
     "describe_namespace": NAMESPACE,
     "resume_waitpoint": service.Acknowledged(run_id=RUN),
+    "rotate_waitpoint_secret": RotateWaitpointSecretAnswer(old_valid_until=MORNING),
     "waitpoint_settings": service.WaitpointSettings(
         key="00" * 32, namespace_id=1, shards=512, url="https://perdure.example.org"
     ),

@@ -85,6 +85,10 @@ def resume_waitpoint(desk: Desk, call: Call) -> Awaitable[Struct]:
     return desk.api.resume_waitpoint(call.names[0], call.body)
 
 
+def rotate_waitpoint_secret(desk: Desk, call: Call) -> Awaitable[Struct]:
+    return desk.api.rotate_waitpoint_secret(call.body)
+
+
 def waitpoint_settings(desk: Desk, call: Call) -> Awaitable[Struct]:
     return desk.api.waitpoint_settings(call.names[0])
 

@@ -59,6 +59,7 @@ from perdure_proto.service import (
     WorkflowResultAnswer,
 )
 from perdure_proto.tasks import LeaveRequest, PollAnswer, PollRequest, RespondAnswer, RespondRequest
+from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
 
 
 class OutcomeWait(Struct, frozen=True, kw_only=True):
@@ -113,6 +114,8 @@ class Api(Protocol):
     ) -> Acknowledged: ...
 
     async def resume_waitpoint(self, token: str, value: Raw) -> Acknowledged: ...
+
+    async def rotate_waitpoint_secret(self, request: RotateWaitpointSecretRequest) -> RotateWaitpointSecretAnswer: ...
 
     async def waitpoint_settings(self, namespace: str) -> WaitpointSettings: ...
 

@@ -13,6 +13,7 @@ from msgspec import Raw, Struct
 
 from perdure_proto import async_activities, service, tasks
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
 from perdure_server.frontend import call, handlers
 from perdure_server.frontend.handlers import Handler
 
@@ -236,6 +237,15 @@ ROUTES: tuple[Route, ...] = (
         summary="Complete a waitpoint with a JSON value, once. The token is enough: no API key is asked for.",
         request=Raw,
         answer=service.Acknowledged,
+        in_namespace=False,
+    ),
+    Route(
+        method="POST",
+        path="waitpoint-secret",
+        handler=handlers.rotate_waitpoint_secret,
+        summary="Sign the tokens of waitpoints with another secret; those made before stay good for a grace.",
+        request=RotateWaitpointSecretRequest,
+        answer=RotateWaitpointSecretAnswer,
         in_namespace=False,
     ),
     Route(

@@ -256,6 +256,14 @@ class ExecutionRow(Struct):
     search_attributes: bytes | None
 
 
+class SecretRow(Struct, frozen=True, kw_only=True):
+    """One generation of a secret. `valid_until` is None for the newest, which signs."""
+
+    generation: int
+    secret: bytes
+    valid_until: datetime | None
+
+
 class NamespaceRow(Struct, frozen=True):
     """A namespace."""
 
@@ -375,8 +383,12 @@ class Store(Protocol):
         """All of them."""
         ...
 
-    async def secret(self, name: str) -> bytes:
-        """A secret of the cluster, drawn when its database was migrated."""
+    async def secrets(self, name: str) -> list[SecretRow]:
+        """The generations of a secret of the cluster, the newest first; the first is drawn by a migration."""
+        ...
+
+    async def rotate_secret(self, name: str, old_until: datetime, kept_max: int) -> None:
+        """Draws another generation; those before are valid until then at most, and only so many are kept."""
         ...
 
     async def seal_outcome(self, fence: Fence, key: ActivityKey, seal: str) -> OutcomeRow | None:

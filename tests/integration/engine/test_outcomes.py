@@ -57,6 +57,8 @@ async def test_what_allows_a_transaction_is_durable_first(server: OneServer, wor
     assert await is_waiting(asking)
     server.store.gate.set()
     assert (await asking).place is not None
+    [pending] = (await server.api.describe_workflow(NAMESPACE, "order", "")).pending_activities
+    assert pending.transactional
 
 
 async def test_a_new_owner_knows_that_a_transaction_may_commit(

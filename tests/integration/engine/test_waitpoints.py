@@ -12,7 +12,8 @@ from msgspec import Raw
 from perdure_proto import commands as c
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import WorkflowExecutionSignaled
-from perdure_proto.waitpoints import WaitpointToken, sealed
+from perdure_proto.waitpoint_secret import RotateWaitpointSecretRequest
+from perdure_proto.waitpoints import WaitpointToken, key_of, opened, sealed
 from tests.engine import NAMESPACE, Cluster, OneServer, Worker, is_waiting
 
 YES = Raw(b'{"ok":true}')
@@ -184,3 +185,82 @@ async def test_it_waits_where_signals_are_held(server: OneServer, worker: Worker
     assert await is_waiting(waiting)
     await worker.answer(task, c.CompleteWorkflowExecution())
     assert Code.WORKFLOW_CLOSED == await waiting
+
+
+async def rotate(server: OneServer, grace: float = 60) -> None:
+    await server.api.rotate_waitpoint_secret(RotateWaitpointSecretRequest(grace=timedelta(seconds=grace)))
+
+
+async def test_a_rotated_secret_is_good_for_a_grace(server: OneServer) -> None:
+    """Old tokens are taken until it is over, then refused by name; new ones go on."""
+    await server.start()
+    old, later = await token_of(server), await token_of(server, number=2)
+    await rotate(server, 60)
+    new = await token_of(server, number=3)
+    server.move(59)
+    await server.api.resume_waitpoint(old, YES)
+    server.move(1)
+    with pytest.raises(ServiceError, match="the secret of this token was changed, and it was good until") as caught:
+        await server.api.resume_waitpoint(later, YES)
+    assert Code.WAITPOINT_TOKEN_INVALID == caught.value.code
+    await server.api.resume_waitpoint(new, YES)
+    assert 2 == len(await signals(server))
+
+
+async def test_a_secret_is_rotated_at_once(cluster: Cluster, server: OneServer) -> None:
+    """For one that got out; it stays so after a restart."""
+    await server.start()
+    token = await token_of(server)
+    await rotate(server, 0)
+    assert Code.WAITPOINT_TOKEN_INVALID == await refused(server, token)
+    server = await cluster.restart(server)
+    assert Code.WAITPOINT_TOKEN_INVALID == await refused(server, token)
+
+
+async def test_a_waitpoint_has_a_token_of_each_secret(server: OneServer) -> None:
+    """A worker that replays makes another one; it completes nothing a second time, whichever came first."""
+    await server.start()
+    tokens = [await token_of(server)]
+    for grace in (60, 0):
+        await rotate(server, grace)
+        tokens.append(await token_of(server))
+    assert 3 == len(set(tokens))
+    await server.api.resume_waitpoint(tokens[2], YES)
+    await rotate(server)
+    newest = await token_of(server)
+    assert await server.api.resume_waitpoint(newest, YES) == await server.api.resume_waitpoint(tokens[2], YES)
+    assert Code.WAITPOINT_USED == await refused(server, newest, NO)
+    assert 1 == len(await signals(server))
+
+
+async def test_a_secret_that_another_server_drew_is_found(server: OneServer) -> None:
+    """A worker may hear of it before this server reads again."""
+    await server.start()
+    before = await token_of(server)
+    await server.store.rotate_secret("waitpoints", server.engine.now(), 16)
+    newest, first = await server.store.secrets("waitpoints")
+    parsed = opened(before, lambda _: key_of(first.secret, NAMESPACE))
+    assert parsed is not None
+    server.move(1)
+    await server.api.resume_waitpoint(sealed(parsed, key_of(newest.secret, NAMESPACE)), YES)
+    server.move(9)
+    assert Code.WAITPOINT_TOKEN_INVALID == await refused(server, before)
+
+
+async def test_only_so_many_secrets_are_kept(server: OneServer) -> None:
+    """The oldest go; the end of each is the earliest that was said."""
+    for _ in range(4):
+        await server.store.rotate_secret("waitpoints", server.engine.now(), 3)
+    rows = await server.store.secrets("waitpoints")
+    assert ([5, 4, 3], [True, False, False]) == (
+        [row.generation for row in rows],
+        [row.valid_until is None for row in rows],
+    )
+
+
+@pytest.mark.parametrize("grace", [timedelta(seconds=-1), timedelta(days=4000)])
+async def test_a_grace_has_bounds(server: OneServer, grace: timedelta) -> None:
+    """It is neither in the past nor without end."""
+    with pytest.raises(ServiceError, match="grace is from 0 to 3650 days") as caught:
+        await server.api.rotate_waitpoint_secret(RotateWaitpointSecretRequest(grace=grace))
+    assert Code.INVALID_ARGUMENT == caught.value.code

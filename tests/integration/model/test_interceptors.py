@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from perdure import Client
-from perdure.client import WorkflowHandle
+from perdure.client import WithStartWorkflowOperation, WorkflowHandle
 from perdure.exceptions import ConversionError, RPCError
 from perdure_proto.errors import Code
 from perdure_worker import Worker
@@ -16,7 +16,7 @@ from tests.integration.audit import audit
 from tests.integration.model.stack import Stack, served
 from tests.postgres import fresh_database
 from tests.programs import model_interceptors as program
-from tests.programs.model_interceptors import Tenants, finish, listens, tenant
+from tests.programs.model_interceptors import Tenants, finish, listens, receives, tenant
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
@@ -89,6 +89,36 @@ async def test_an_interceptor_may_wait_around_a_plain_handler(listening: Workflo
     assert "waits Ada" == await listening.execute_update("plain", "waits")
     await listening.signal(finish)
     assert ["signal Ada", "main Ada"] == await listening.result()
+
+
+async def test_a_header_goes_with_a_start_signal(stack: Stack, ada: None) -> None:
+    """The one of the start is the signal's too."""
+    handle = await stack.client.start_workflow(listens, id=stack.new_id(), start_signal="note")
+    await handle.signal(finish)
+    assert {"note Ada", "signal Ada", "main Ada"} == set(await handle.result())
+
+
+async def test_an_update_with_start_has_two_headers(stack: Stack, ada: None) -> None:
+    """The workflow has one, the update another."""
+    start = WithStartWorkflowOperation(listens, id=stack.new_id(), id_conflict_policy="use_existing")
+    answer = await stack.client.execute_update_with_start_workflow("plain", "at once", start_workflow_operation=start)
+    handle = await start.workflow_handle()
+    await handle.signal(finish)
+    assert ("at once Ada who updates", ["signal Ada", "main Ada"]) == (answer, await handle.result())
+
+
+async def test_a_header_reaches_a_channel(stack: Stack, ada: None) -> None:
+    """The interceptor may say in the value what it saw; the receiver stays who it was."""
+    handle = await stack.client.start_workflow(receives, id=stack.new_id())
+    for name in ("Bob", "Cleo"):
+        tenant.set(name)
+        await handle.signal("items", "tea")
+    assert ["tea from Bob Ada", "tea from Cleo Ada"] == await handle.result()
+
+
+async def test_a_header_reaches_a_standalone_activity(stack: Stack, ada: None) -> None:
+    """It needs no workflow."""
+    assert "Ada" == await stack.client.execute_activity(program.who)
 
 
 async def test_headers_must_be_json(stack: Stack) -> None:

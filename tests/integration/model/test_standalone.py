@@ -20,6 +20,7 @@ from perdure.exceptions import (
 from perdure_proto.errors import Code
 from tests.integration.model.stack import Stack, stack_of
 from tests.programs import model_standalone as program
+from tests.programs import signs
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
@@ -75,10 +76,11 @@ async def test_it_is_cancelled_while_it_runs(stack: Stack) -> None:
 async def test_it_is_terminated(stack: Stack) -> None:
     """Nobody is waited for."""
     handle = await stack.client.start_activity(program.for_ever, task_queue=stack.task_queue)
-    await handle.terminate(reason="enough")
+    await handle.terminate()
     with pytest.raises(ActivityFailureError) as caught:
         await handle.result()
     assert isinstance(caught.value.cause, TerminatedError)
+    assert "the activity was terminated" == str(caught.value.cause)
 
 
 async def test_an_id_is_taken_once(stack: Stack) -> None:
@@ -115,4 +117,26 @@ async def test_what_does_not_fit_is_refused_at_the_call(stack: Stack) -> None:
         await stack.client.start_activity(len, [])  # type: ignore[arg-type]
     with pytest.raises(RPCError) as caught:
         await stack.client.get_activity_handle("nobody").result()
+    assert Code.ACTIVITY_NOT_FOUND == caught.value.code
+
+
+async def test_it_is_ended_from_elsewhere(stack: Stack) -> None:
+    """By its own id, with and without its run, or by its token."""
+    for by_run in (True, False):
+        handle = await stack.client.start_activity(program.leaves, task_queue=stack.task_queue)
+        await signs.seen(f"{handle.id} left")
+        run_id = handle.run_id if by_run else None
+        elsewhere = stack.client.get_async_activity_handle(activity_id=handle.id, run_id=run_id)
+        await elsewhere.heartbeat("on it")
+        await elsewhere.complete("approved")
+        assert "approved" == await handle.result()
+        with pytest.raises(RPCError, match="is not pending") as caught:
+            await elsewhere.complete("again")
+        assert Code.ACTIVITY_NOT_FOUND == caught.value.code
+
+
+async def test_one_that_is_not_there_says_what_to_give(stack: Stack) -> None:
+    """Who forgot the workflow id of a workflow's activity is told."""
+    with pytest.raises(RPCError, match="no standalone activity 'nobody': for one of a workflow, give") as caught:
+        await stack.client.get_async_activity_handle(activity_id="nobody").complete()
     assert Code.ACTIVITY_NOT_FOUND == caught.value.code

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from perdure import Client
+from perdure.client import WithStartWorkflowOperation
 from perdure.contrib.opentelemetry import TracingInterceptor
 from perdure.exceptions import WorkflowFailureError, WorkflowUpdateFailedError
 from perdure_worker import Replayer, Worker
@@ -20,6 +21,7 @@ from tests.integration.audit import audit
 from tests.integration.model.stack import Stack, served
 from tests.postgres import fresh_database
 from tests.programs import model_tracing as program
+from tests.programs import signs
 from tests.programs.model_tracing import add, approve, total
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
@@ -136,6 +138,38 @@ async def test_failures_are_recorded(traced: Traced) -> None:
     await handle.terminate()
     failed = {span.name for span in traced.spans() if span.status.status_code is StatusCode.ERROR}
     assert {"RunActivity:declines", "CompleteWorkflow:is_declined", "ValidateUpdate:add"} <= failed
+
+
+async def test_an_update_with_start_is_traced(traced: Traced) -> None:
+    """One span of the client is above the run and above the update's handler."""
+    start = WithStartWorkflowOperation(program.updated, id_conflict_policy="fail")
+    await traced.stack.client.execute_update_with_start_workflow("once", start_workflow_operation=start)
+    assert {
+        "StartUpdateWithStartWorkflow:updated > -",
+        "RunWorkflow:updated > StartUpdateWithStartWorkflow:updated",
+        "HandleUpdate:once > StartUpdateWithStartWorkflow:updated",
+    } <= set(traced.tree())
+
+
+async def test_a_standalone_activity_is_traced(traced: Traced) -> None:
+    """Its attempt is under the start, and who ends it from elsewhere has a span of their own."""
+    handle = await traced.stack.client.start_activity(program.asks)
+    await signs.seen(f"{handle.id} left")
+    await traced.stack.client.get_async_activity_handle(activity_id=handle.id).complete("yes")
+    assert "yes" == await handle.result()
+    expected = ["CompleteAsyncActivity > -", "RunActivity:asks > StartActivity:asks", "StartActivity:asks > -"]
+    assert expected == sorted(traced.tree())
+
+
+async def test_channels_and_waitpoints_are_traced(traced: Traced) -> None:
+    """A signal of a channel is handled where it is received; the token of a waitpoint is in no span."""
+    handle = await traced.stack.client.start_workflow(program.receives)
+    await handle.signal("items", 1)
+    token = await handle.query("token")
+    await traced.stack.client.resume_waitpoint(token, 2)
+    assert 3 == await handle.result()
+    assert {"HandleSignal:items > SignalWorkflow:items", "ResumeWaitpoint > -"} <= set(traced.tree())
+    assert token not in "".join(span.to_json() for span in traced.spans())
 
 
 async def test_ids_are_the_same_on_replay(traced: Traced) -> None:

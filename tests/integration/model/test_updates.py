@@ -154,10 +154,10 @@ async def test_an_update_with_start_from_the_command_line(stack: Stack, capsys: 
         return int(status), answers[0].get("result") if answers else None  # the server's log goes there too
 
     item = ["--update-input", '"tea"']
-    assert (0, 1) == await perdure("execute-update-with-start", *item)
+    assert (0, 1) == await perdure("execute-update-with-start", *item, "--id-conflict-policy", "fail")
     assert (0, 2) == await perdure("execute-update-with-start", *item, "--id-conflict-policy", "use_existing")
     assert 0 == (await perdure("start-update-with-start", *item, "--id-conflict-policy", "use_existing"))[0]
-    assert 0 != (await perdure("execute-update-with-start", *item))[0]
+    assert 0 != (await perdure("execute-update-with-start", *item, "--id-conflict-policy", "fail"))[0]
     await stack.client.get_workflow_handle(workflow_id).execute_update(check_out)
 
 

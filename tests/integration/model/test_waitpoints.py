@@ -139,3 +139,13 @@ async def test_a_token_is_the_same_on_every_replay(stack: Stack) -> None:
     assert text == (await handle.query(token))[0]
     assert approval.name == (await handle.describe()).workflow_type
     await handle.terminate()
+
+
+async def test_pending_ones_are_told(stack: Stack) -> None:
+    """With the token and the URL that complete them, until somebody has."""
+    handle, text, url = await started(stack)
+    [pending] = await handle.waitpoints()
+    assert ("approval", text, url) == (pending.name, pending.token, pending.url)
+    await stack.client.resume_waitpoint(pending.token, Decision(ok=True, why="asked"))
+    assert "yes asked" == await handle.result()
+    assert [] == await handle.waitpoints()

@@ -6,11 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from perdure_worker import Interceptor, WorkflowInboundInterceptor, WorkflowInterceptorClassInput
 from perdure_worker.replayer import Replayer
 from tests.replay.interleaving.programs import STORIES
 from tests.replay.interleaving.story import Story, trace
 
 FOLDER = Path(__file__).parent / "golden"
+
+
+class Looking(Interceptor):
+    """It passes everything on."""
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput, /
+    ) -> type[WorkflowInboundInterceptor] | None:
+        return WorkflowInboundInterceptor
 
 
 def told(name: str, *, evicts: bool = False) -> Story:
@@ -35,13 +45,14 @@ def test_replayed_at_every_turn(name: str) -> None:
     assert (FOLDER / f"{name}.txt").read_text(encoding="utf-8") == told(name, evicts=True).text()
 
 
+@pytest.mark.parametrize("interceptors", [[], [Looking()]], ids=["bare", "intercepted"])
 @pytest.mark.parametrize("name", STORIES)
-def test_replayed_at_once(name: str) -> None:
-    """With the whole history read in one go."""
+def test_replayed_at_once(name: str, interceptors: list[Interceptor]) -> None:
+    """With the whole history read in one go; interceptors that only look add no step."""
     story = told(name)
     live = list(trace)
     trace.clear()
-    Replayer(workflows=[story.workflow]).replay(story.events)
+    Replayer(workflows=[story.workflow], interceptors=interceptors).replay(story.events)
     assert live == trace
 
 

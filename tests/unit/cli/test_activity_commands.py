@@ -33,6 +33,14 @@ def test_an_activity_is_failed(perdure: Perdure, service: FakeService) -> None:
     assert info == {name: body["failure"]["info"][name] for name in info}
 
 
+def test_a_standalone_activity_is_named_by_its_id(perdure: Perdure, service: FakeService) -> None:
+    """It has no workflow."""
+    service.answer("POST", f"{ROOT}/complete", Acknowledged(run_id="r"))
+    assert Exit.DONE == perdure("activity", "complete", "--activity-id", "greet-1").status
+    body = service.last(f"{ROOT}/complete").body
+    assert ("", "greet-1") == (body.get("workflow_id", ""), body["activity_id"])
+
+
 @pytest.mark.parametrize(("asked", "expected"), [(False, "goes on\n"), (True, "cancellation requested\n")])
 def test_a_heartbeat_says_whether_to_stop(perdure: Perdure, service: FakeService, asked: bool, expected: str) -> None:
     """What the service answered is printed."""
@@ -52,7 +60,7 @@ def test_a_cancellation_is_reported(perdure: Perdure, service: FakeService) -> N
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("--workflow-id", "w"), ("--activity-id", "1"), ("--task-token", "t", "--activity-id", "1")],
+    [(), ("--workflow-id", "w"), ("--run-id", "r"), ("--task-token", "t", "--activity-id", "1")],
 )
 def test_an_activity_is_named_in_one_way(perdure: Perdure, service: FakeService, words: tuple[str, ...]) -> None:
     """Neither, half of it and both are refused, and nothing is sent."""

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 
 from perdure.cli.exits import Exit
-from perdure_proto.codec import encode_events
+from perdure_proto.codec import encode_events, encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import AnyEvent, TimerStarted, WorkflowTaskCompleted
 from perdure_proto.failures import ApplicationFailure, Failure
@@ -29,6 +29,7 @@ from perdure_proto.service import (
     WorkflowExecutionInfo,
     WorkflowResultAnswer,
 )
+from perdure_proto.waitpoints import PendingWaitpoint
 from tests.unit.cli.conftest import Perdure
 from tests.unit.cli.fake_service import FakeService
 from tests.unit.cli.histories import BEGAN_AT, DECLINED, order_history
@@ -205,6 +206,7 @@ def test_describe_says_what_is_pending(perdure: Perdure, service: FakeService) -
         attempt=3,
         maximum_attempts=5,
         last_failure=DECLINED,
+        transactional=True,
     )
     task = PendingWorkflowTask(state="SCHEDULED", note="no worker knows the type 'order'")
     service.answer(
@@ -217,9 +219,38 @@ def test_describe_says_what_is_pending(perdure: Perdure, service: FakeService) -
         "note no worker knows the type 'order'",
         "pending activity charge",
         "attempt 3 of 5",
+        "completed by the commit of its transaction",
         "last failure ActivityError: activity charge failed ← CardError: card declined",
     }
     assert set() == expected - set(told)
+
+
+WAITPOINT = PendingWaitpoint(name="approval", number=1, token="t", url="http://here/t")
+TOLD = QueryWorkflowAnswer(result=Raw(encoder.encode([WAITPOINT])))
+WAITPOINTS = f"{ORDER}/query/__waitpoints"
+
+
+def test_describe_asks_for_waitpoints(perdure: Perdure, service: FakeService) -> None:
+    """Where a worker has the workflow in memory; one that does not answer leaves the rest as it is."""
+    cached = DescribeWorkflowAnswer(execution=INFO, sticky_worker="7@host")
+    service.answer("GET", ORDER, cached, cached, DescribeWorkflowAnswer(execution=INFO))
+    service.answer("POST", WAITPOINTS, TOLD, ServiceError(Code.QUERY_TIMED_OUT, "nobody answers"))
+    told = [" ".join(line.split()) for line in perdure("workflow", "describe", "order-1").out.splitlines()]
+    assert {"pending waitpoint approval", "its url see perdure workflow waitpoints order-1"} <= set(told)
+    assert "http://here/t" not in told, "a token is a secret"
+    for _ in range(2):
+        outcome = perdure("workflow", "describe", "order-1")
+        assert (Exit.DONE, False) == (outcome.status, "waitpoint" in outcome.out)
+    assert 2 == len([asked for asked in service.asked if asked.path == WAITPOINTS])
+
+
+def test_waitpoints_are_listed(perdure: Perdure, service: FakeService) -> None:
+    """A payload codec keeps them from being read, which is said."""
+    service.answer("POST", WAITPOINTS, TOLD, TOLD, QueryWorkflowAnswer(result=Raw(b'"x"'), encoding="secret"))
+    assert "http://here/t" in perdure("workflow", "waitpoints", "order-1").out
+    assert '"token":"t"' in perdure("workflow", "waitpoints", "order-1", "--output", "jsonl").out
+    outcome = perdure("workflow", "waitpoints", "order-1")
+    assert (Exit.NOT_DONE, True) == (outcome.status, "has the codec" in outcome.err)
 
 
 def test_describe_shows_what_an_execution_says(perdure: Perdure, service: FakeService) -> None:
@@ -367,6 +398,16 @@ def test_update_waits_for_its_outcome(perdure: Perdure, service: FakeService) ->
     assert 1 == len({asked.body["update_id"] for asked in service.asked if asked.path == path})
 
 
+def test_the_outcome_of_an_update_is_fetched_later(perdure: Perdure, service: FakeService) -> None:
+    """By its id, as often as it takes; one that failed is an error."""
+    path = f"{ORDER}/updates/u-1"
+    accepted = UpdateWorkflowAnswer(update_id="u-1", run_id="run-1", stage="ACCEPTED")
+    done = msgspec.structs.replace(accepted, stage="COMPLETED", result=Raw(b"2"))
+    service.answer("GET", path, accepted, done, msgspec.structs.replace(done, failure=DECLINED))
+    assert (Exit.DONE, "2\n", "") == perdure("workflow", "update-result", "order-1", "u-1")
+    assert Exit.NOT_DONE == perdure("workflow", "update-result", "order-1", "u-1").status
+
+
 def test_an_update_with_start_says_both(perdure: Perdure, service: FakeService) -> None:
     """One request has the start and the update; it is repeated with the same ids until the stage is there."""
     path = f"{ORDER}/update-with-start/add"
@@ -388,6 +429,24 @@ def test_an_update_with_start_says_both(perdure: Perdure, service: FakeService) 
     accepted_line = "accepted: update id u\n"
     assert (Exit.DONE, accepted_line, "") == perdure("workflow", "start-update-with-start", *words)
     assert "ACCEPTED" == service.last(path).body["update"]["wait_for_stage"]
+
+
+@pytest.mark.parametrize("command", ["start-update-with-start", "execute-update-with-start"])
+def test_an_update_with_start_says_what_becomes_of_a_running_one(perdure: Perdure, command: str) -> None:
+    """There is no good default: the error names the three."""
+    outcome = perdure("workflow", command, "order", "--id", "order-1", "--update-name", "add")
+    assert Exit.USAGE == outcome.status
+    assert "Missing option '--id-conflict-policy'" in outcome.err
+    assert "use_existing" in outcome.err
+
+
+def test_headers_go_with_what_comes_along(perdure: Perdure, service: FakeService) -> None:
+    """The signal and the update of a start have those of the start."""
+    service.answer("POST", ORDER, STARTED)
+    header = ("--header", 'tenant="acme"')
+    perdure("workflow", "signal-with-start", "order", "--id", "order-1", "--signal-name", "approve", *header)
+    start = service.last(ORDER).body
+    assert {"tenant": "acme"} == start["header"] == start["start_signal"]["header"]
 
 
 def test_a_rejected_update_is_not_done(perdure: Perdure, service: FakeService) -> None:

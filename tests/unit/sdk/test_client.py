@@ -150,6 +150,7 @@ WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
     (lambda c: c.start_workflow(order, "a", start_delay=5), TypeError, "start_delay is a timedelta"),
     (lambda c: c.start_workflow(order, "a", start_delay=timedelta(-1)), ValueError, "start_delay must not be negative"),
     (lambda c: c.get_workflow_handle("w").reset(3, activity_id="1"), ValueError, "not both"),
+    (lambda c: c.get_workflow_handle("w").reset("middle"), ValueError, "not to 'middle'"),
     (lambda c: c.get_workflow_handle("w").reset(reapply=["signals"]), ValueError, "reapply"),
     (lambda c: c.start_workflow(order, "a", start_signal=approve(3)), exceptions.ConversionError, "approve"),  # type: ignore[arg-type]
     (lambda c: c.start_workflow(order, "a", start_signal_args=[1]), TypeError, "start_signal"),

@@ -3,7 +3,7 @@
 import pytest
 
 from perdure import client
-from perdure._client_root import headers_of
+from perdure._headers import headers_of
 from perdure._options import StartOptions
 from perdure._runtime import ActivityRequest, ChildWorkflowRequest, ContinueAsNewRequest
 from perdure.exceptions import ConversionError

@@ -1,4 +1,4 @@
-"""What a worker makes tokens with: asked for once, before the first task."""
+"""What a worker makes tokens with: asked for before the first task, and now and then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.service import WaitpointSettings
 from perdure_worker.exchange import Exchange
-from perdure_worker.waitpoints import fetch_settings
+from perdure_worker.token_settings import TokenSettings
+from perdure_worker.waitpoints import fetch_settings, keep_fresh
 
 SETTINGS = WaitpointSettings(key="ab", namespace_id=1, shards=8)
 PATH = "/api/v1/namespaces/default"
@@ -64,3 +65,26 @@ async def test_a_service_that_does_not_know_it_is_good_enough() -> None:
     """The worker runs; its waitpoints have no tokens."""
     found, _ = await fetch(RPCError("no such path", code=Code.NOT_FOUND, status=404))
     assert found is None
+
+
+async def test_a_rotated_secret_is_learnt_of() -> None:
+    """The next answer is used; where there is none, what was known stays."""
+    settings, answers = TokenSettings(SETTINGS), [None, WaitpointSettings(key="cd", namespace_id=1, shards=8)]
+    known: list[str] = []
+
+    async def fetch() -> WaitpointSettings | None:
+        return answers.pop(0)
+
+    async def pause(seconds: float) -> None:
+        assert settings.known is not None
+        known.append(settings.known.key)
+        if not answers:
+            raise StopPausingError
+
+    with pytest.raises(StopPausingError):
+        await keep_fresh(settings, fetch, pause)
+    assert ["ab", "ab", "cd"] == known
+
+
+class StopPausingError(Exception):
+    pass
