@@ -6,6 +6,12 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 10
+SERVERS ?= 3
+WORKERS ?= 4
+SEED ?=
+SEEDS ?= 500
+JOBS ?= $(shell nproc)
 BIN := .venv/bin
 READY := .venv/.ready
 PLOTS := .venv/plots/.ready
@@ -15,7 +21,7 @@ SOURCES := proto sdk worker server tests docs
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fmt fmt-check lint types arch tidy bench bench-peers bench-growth docs lock clean
+.PHONY: help setup demo test check fmt fmt-check lint types arch tidy faults simulate bench bench-peers bench-growth docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +65,13 @@ arch: $(READY) ## who may import whom
 
 tidy: $(READY) ## limits on files, functions and names
 	@$(BIN)/python -m pytest tests/tidy --quiet $(ARGS)
+
+faults: $(READY) ## real processes under faults (MINUTES=10 SERVERS=3 WORKERS=4 SEED=… ARGS=--write)
+	@$(BIN)/python -m tests.faults --minutes $(MINUTES) --servers $(SERVERS) --workers $(WORKERS) \
+	$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+simulate: $(READY) ## run simulated worlds with faults (SEEDS=500, or a..b; JOBS=processes; ARGS=--trace …)
+	@$(BIN)/python -m tests.simulation $(SEEDS) --jobs $(JOBS) $(ARGS)
 
 bench: $(READY) ## measure (ARGS chooses what)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

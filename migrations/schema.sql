@@ -39,9 +39,11 @@ create table servers (
     beat         bigint not null,
     started_at   timestamptz not null default cluster_now(),
     heartbeat_at timestamptz not null default cluster_now(),
+    leaving      boolean not null default false,
+    beaten       boolean not null default false,
     primary key (group_id, server)
 ) with (fillfactor = 50);
-comment on table servers is 'Servers and their heartbeats. beat grows by one each time; others watch it on their own monotonic clocks.';
+comment on table servers is 'Servers and their heartbeats. beat grows by one each time; others watch it on their own monotonic clocks. leaving: it gives its shards away. beaten: it lives since it registered.';
 
 create table shards (
     group_id int not null,
@@ -50,7 +52,7 @@ create table shards (
     epoch    bigint not null default 0,
     primary key (group_id, shard_id)
 ) with (fillfactor = 70);
-comment on table shards is 'Who owns each shard. It changes by compare-and-set on (owner, epoch); no owner: given away.';
+comment on table shards is 'Who owns each shard. It changes by compare-and-set on (owner, epoch), and every change raises epoch, so that their sum says whether anything has changed; no owner: given away.';
 
 -- Namespaces
 
@@ -297,3 +299,5 @@ comment on table secrets is
 
 insert into secrets (name, secret)
 values ('waitpoints', decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'));
+insert into secrets (name, secret)
+values ('cluster', decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'));

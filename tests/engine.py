@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -18,13 +18,14 @@ from perdure_proto import service as svc
 from perdure_proto import tasks
 from perdure_proto.codec import decode_events, encoder
 from perdure_proto.commands import AnyCommand
+from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import AnyEvent
 from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_server.config import EngineSettings, Limits, ServerSettings
 from perdure_server.engine.api import EngineApi, real_times
 from perdure_server.engine.committer import Committer
 from perdure_server.engine.execution import Execution
-from perdure_server.engine.upkeep import Upkeep
+from perdure_server.engine.peers import Peers
 from perdure_server.store.port import ActivityKey, CommitBatch, CommitResult, Fence, OutcomeRow
 from perdure_server.store.postgres import PostgresStore
 
@@ -84,6 +85,14 @@ class HeldStore:
         self.looks += 1
         return await self._store.outcomes(keys)
 
+    async def let_one_pass(self) -> None:
+        """Lets the commit through that waits; the gate is closed behind it."""
+        await self.waiting.wait()
+        self.gate.set()
+        for _ in range(5):  # the next one comes when Postgres has answered this one
+            await asyncio.sleep(0)
+        self.gate.clear()
+
     async def until_sealing(self, times: int) -> None:
         """Waits until a seal was tried so often."""
         while self.seals < times:
@@ -124,25 +133,29 @@ class FenceOwner:
 class OneServer:
     """The engine of one process, from the taking of the fence to its death."""
 
-    def __init__(self, store: PostgresStore, fence: Fence, settings: ServerSettings) -> None:
+    def __init__(self, store: PostgresStore, fence: Fence, settings: ServerSettings, peers: Peers) -> None:
+        self.name = fence.server
         self.store = HeldStore(store)
         self.lost = asyncio.Event()
         self.owner = FenceOwner(store, fence)
         held: Any = self.store
         self.committer = Committer(held, self.owner, settings.engine, lambda _: self.lost.set())
-        self.api = EngineApi(held, self.committer, real_times(), settings)
+        self.api = EngineApi(held, self.committer, real_times(), settings, peers)
         self.engine = self.api.engine
-        self.upkeep = Upkeep(self.engine, range(SHARDS))
+        self.upkeep = self.api.upkeep
+        self.is_dead = False
         self.offset = timedelta(0)
         self.engine.clock_offset = lambda: self.offset
         self._committing = asyncio.create_task(self.committer.run())
 
-    async def recover(self) -> int:
+    async def recover(self, shards: Iterable[int] = range(SHARDS)) -> int:
         self.engine.residents.learn(await self.store.namespaces())
+        self.api.gain(list(shards))
         return await self.upkeep.recover()
 
     async def die(self) -> None:
         """The process ends at once; nothing more is written."""
+        self.is_dead = True
         self._committing.cancel()
         await asyncio.gather(self._committing, return_exceptions=True)
         await self.api.close()
@@ -195,6 +208,8 @@ class Worker:
         self._sequence = 0
         self._received: list[int] = []
         self.pushes: tuple[tasks.AnyPush, ...] = ()
+        self.held: tuple[str, ...] | None = None
+        """What the next request is to list."""
         self._info: tasks.WorkerInfo | None = tasks.WorkerInfo(
             identity=session, workflow_types=("Order",), activity_types=("Pay",), held=tuple(held)
         )
@@ -209,6 +224,7 @@ class Worker:
             activity_slots=activities,
             wait=timedelta(seconds=wait),
             worker=info,
+            held=self._listed(),
         )
         answer = await self._api.poll(NAMESPACE, QUEUE, request)
         self._received.append(sequence)
@@ -232,7 +248,11 @@ class Worker:
     async def respond(self, *completions: tasks.AnyCompletion) -> tuple[tasks.CompletionResult, ...]:
         sequence, acknowledged, _ = self._next()
         request = tasks.RespondRequest(
-            session=self.session, sequence=sequence, acknowledged=acknowledged, completions=completions
+            session=self.session,
+            sequence=sequence,
+            acknowledged=acknowledged,
+            completions=completions,
+            held=self._listed(),
         )
         answer = await self._api.respond(NAMESPACE, QUEUE, request)
         self._received.append(sequence)
@@ -252,6 +272,10 @@ class Worker:
     async def failed(self, task: tasks.ActivityTask) -> tasks.CompletionResult:
         return (await self.respond(tasks.ActivityTaskFailure(token=task.token, failure=FAILURE)))[0]
 
+    def _listed(self) -> tuple[str, ...] | None:
+        held, self.held = self.held, None
+        return held
+
     def _next(self) -> tuple[int, tuple[int, ...], tasks.WorkerInfo | None]:
         self._sequence += 1
         acknowledged, self._received = tuple(self._received), []
@@ -263,21 +287,68 @@ def completion(task: tasks.WorkflowTask, *commands: AnyCommand, **more: Any) -> 
     return tasks.WorkflowTaskCompletion(token=task.token, commands=msgspec.Raw(encoder.encode(commands)), **more)
 
 
+class Neighbours:
+    """What servers tell each other, without a wire; `gate` holds it back."""
+
+    def __init__(self, servers: list[OneServer]) -> None:
+        self._servers = servers
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.bodies: list[bytes] = []
+        self.answers_lost = 0
+
+    async def deliver(self, shard_id: int, body: bytes) -> bytes:
+        self.bodies.append(body)
+        await self.gate.wait()
+        for server in self._servers:
+            if shard_id in server.engine.tenures.owned and not server.is_dead:
+                answer = await server.api.deliver(body)
+                if self.answers_lost:
+                    self.answers_lost -= 1
+                    break
+                return answer
+        raise ServiceError(Code.UNAVAILABLE, "nobody has answered")
+
+
 class Cluster:
-    """Servers one after the other over one database."""
+    """Servers over one database: one after the other under one name, or beside each other."""
 
-    def __init__(self, database_url: str, store: PostgresStore) -> None:
+    def __init__(self, database_url: str, stores: AsyncExitStack) -> None:
         self.database_url = database_url
-        self._store = store
+        self._open = stores
+        self._stores: dict[str, PostgresStore] = {}
         self._servers: list[OneServer] = []
+        self.peers = Neighbours(self._servers)
 
-    async def server(self, *, limits: Limits | None = None, **engine: Any) -> OneServer:
-        """A server that has taken the fence and has loaded what is owed; a former one may still run."""
+    async def server(
+        self,
+        name: str = "server-1",
+        shards: Iterable[int] = range(SHARDS),
+        *,
+        limits: Limits | None = None,
+        **engine: Any,
+    ) -> OneServer:
+        """A server that has taken its fence and has loaded what is owed in its shards; a former one may still run."""
+        if name not in self._stores:
+            self._stores[name] = await self._open.enter_async_context(await PostgresStore.open(self.database_url))
+        store = self._stores[name]
         settings = ServerSettings(shards=SHARDS, limits=limits or Limits(), engine=EngineSettings(**engine))
-        server = OneServer(self._store, await self._store.take_fence("server-1"), settings)
+        server = OneServer(store, await store.take_fence(name), settings, self.peers)
         self._servers.append(server)
-        await server.recover()
+        server.engine.address_of = self._address_of
+        await server.recover(shards)
         return server
+
+    async def hand_over(self, giver: OneServer, taker: OneServer, shards: Sequence[int] = range(SHARDS)) -> None:
+        """The whole of it, in its order."""
+        await giver.api.give_up(shards)
+        giver.api.given(shards)
+        taker.api.gain(shards)
+        await taker.upkeep.recover()
+
+    def _address_of(self, shard_id: int) -> str:
+        owners = [s.name for s in self._servers if shard_id in s.engine.tenures.owned and not s.is_dead]
+        return f"http://{owners[0]}" if owners else ""
 
     async def restart(self, server: OneServer, **engine: Any) -> OneServer:
         """The server dies; another takes over."""
@@ -305,8 +376,8 @@ class Cluster:
 
 @asynccontextmanager
 async def cluster_on(database_url: str) -> AsyncIterator[Cluster]:
-    async with await PostgresStore.open(database_url) as store:
-        cluster = Cluster(database_url, store)
+    async with AsyncExitStack() as stores:
+        cluster = Cluster(database_url, stores)
         try:
             yield cluster
         finally:

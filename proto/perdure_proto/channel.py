@@ -17,6 +17,9 @@ from perdure_proto.codec import encoder
 
 CHANNEL_PATH: Final = "/api/v1/channel"
 
+SHARD_MAP_HEADER: Final = "perdure-shard-map"
+"""Sent by who keeps a map of shards: is told the owner (`WRONG_OWNER`) where others have their request passed on."""
+
 FRAME_BYTES_MAX: Final = 4 * 2**20
 """The largest frame that the service takes. What does not fit is sent over HTTP."""
 

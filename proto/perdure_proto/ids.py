@@ -31,6 +31,11 @@ def shard_of(namespace: str, workflow_id: str, shards: int) -> ShardId:
     return ShardId(int.from_bytes(digest[:4], "big") % shards)
 
 
+def activities_of(namespace: str) -> str:
+    """Where the standalone activities of a namespace live: no user can name it. Its id is negative in the store."""
+    return f"{namespace}\0activities"
+
+
 def uuid7(unix_ms: int, random: bytes) -> RunId:
     """A UUID of version 7 (RFC 9562): 48 bits of time in milliseconds, then 74 of the ten random bytes given.
 

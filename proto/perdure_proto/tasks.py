@@ -56,6 +56,8 @@ class PollRequest(WorkerMessage, frozen=True, kw_only=True):
     activity_slots: int = 0
     wait: timedelta = timedelta(seconds=60)
     worker: WorkerInfo | None = None
+    held: tuple[str, ...] | None = None
+    """The tokens of the tasks that the worker works on, after the server has asked for them (`ListHeld`)."""
 
 
 class UpdateDelivery(WorkerMessage, frozen=True, kw_only=True):
@@ -162,7 +164,11 @@ class EvictWorkflow(Push, frozen=True, kw_only=True):
     run_id: str
 
 
-AnyPush = CancelActivity | EvictWorkflow
+class ListHeld(Push, frozen=True, kw_only=True):
+    """The server owns more now: the next request of the session is to bring `held`."""
+
+
+AnyPush = CancelActivity | EvictWorkflow | ListHeld
 
 
 class PollAnswer(WorkerMessage, frozen=True, kw_only=True):
@@ -303,6 +309,8 @@ class RespondRequest(WorkerMessage, frozen=True, kw_only=True):
     completions: tuple[AnyCompletion, ...]
     workflow_slots: int = 0
     activity_slots: int = 0
+    held: tuple[str, ...] | None = None
+    """As in `PollRequest`."""
 
 
 class OutcomePlace(WorkerMessage, frozen=True, kw_only=True):
@@ -322,7 +330,7 @@ class CompletionResult(WorkerMessage, frozen=True, kw_only=True):
 
     A refused workflow task (`TASK_NOT_FOUND`, `UNHANDLED_COMMAND`, `BAD_COMMAND`) makes the worker evict the run, and
     so does an eager turn that was not taken: one that was has the size of the history in `history_size_bytes`.
-    `place` answers an `ActivityTransaction`.
+    `place` answers an `ActivityTransaction`. `owner` goes with `WRONG_OWNER`: the address to tell it instead.
     """
 
     code: Code | None = None
@@ -330,6 +338,7 @@ class CompletionResult(WorkerMessage, frozen=True, kw_only=True):
     cancel_requested: bool = False
     history_size_bytes: int = 0
     place: OutcomePlace | None = None
+    owner: str = ""
 
 
 class RespondAnswer(WorkerMessage, frozen=True, kw_only=True):

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-from perdure._connection import Connection
+from perdure._cluster import Cluster
 from perdure._query import LONG_POLL_SECONDS, query_of
+from perdure._requests import Requests
 from perdure_proto import service as svc
+from perdure_proto.ids import activities_of
 
 
 class ActivityRequests:
     """A method for each request, with its path, its body and its answer."""
 
-    connection: Connection
+    connection: Cluster
+    namespace: str
     root: str
+
+    def _to_activity(self, activity_id: str) -> Requests:
+        return self.connection.about(activities_of(self.namespace), activity_id)
 
     def _activity(self, activity_id: str, *parts: str, **query: str | float) -> str:
         segments = "/".join(quote(part, safe="") for part in (activity_id, *parts))
@@ -21,25 +27,31 @@ class ActivityRequests:
 
     async def start_activity(self, activity_id: str, request: svc.StartActivityRequest) -> svc.StartActivityAnswer:
         """Starts an activity without a workflow."""
-        return await self.connection.call("POST", self._activity(activity_id), request, svc.StartActivityAnswer)
+        return await self._to_activity(activity_id).call(
+            "POST", self._activity(activity_id), request, svc.StartActivityAnswer
+        )
 
     async def describe_activity(self, activity_id: str, run_id: str) -> svc.DescribeActivityAnswer:
         """Describes a standalone activity."""
         path = self._activity(activity_id, run_id=run_id)
-        return await self.connection.call("GET", path, None, svc.DescribeActivityAnswer)
+        return await self._to_activity(activity_id).call("GET", path, None, svc.DescribeActivityAnswer)
 
     async def activity_result(self, activity_id: str, run_id: str) -> svc.ActivityResultAnswer:
         """Waits for the end of a standalone activity."""
         path = self._activity(activity_id, "result", run_id=run_id, wait=LONG_POLL_SECONDS)
-        return await self.connection.call("GET", path, None, svc.ActivityResultAnswer, LONG_POLL_SECONDS)
+        return await self._to_activity(activity_id).call("GET", path, None, svc.ActivityResultAnswer, LONG_POLL_SECONDS)
 
     async def cancel_activity(self, activity_id: str, request: svc.CancelWorkflowRequest) -> svc.Acknowledged:
         """Asks a standalone activity to stop."""
-        return await self.connection.call("POST", self._activity(activity_id, "cancel"), request, svc.Acknowledged)
+        return await self._to_activity(activity_id).call(
+            "POST", self._activity(activity_id, "cancel"), request, svc.Acknowledged
+        )
 
     async def terminate_activity(self, activity_id: str, request: svc.TerminateWorkflowRequest) -> svc.Acknowledged:
         """Ends a standalone activity."""
-        return await self.connection.call("POST", self._activity(activity_id, "terminate"), request, svc.Acknowledged)
+        return await self._to_activity(activity_id).call(
+            "POST", self._activity(activity_id, "terminate"), request, svc.Acknowledged
+        )
 
     async def list_activities(self, query: str, *, limit: int, cursor: str) -> svc.ListActivitiesAnswer:
         """One page of a list."""

@@ -1,41 +1,31 @@
 """HTTP to one address: bytes out, bytes in, errors as `RPCError`. It and `_channel` alone know aiohttp.
 
-One session with keep-alive serves everything; under traffic most of it goes over one channel (`_channel`). `send` and
-`request` try once; `call` repeats what may be repeated, with the same body and so the same request id, until the time
-for the request is over.
+One session with keep-alive serves everything; under traffic most of it goes over one channel (`_channel`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
-import random
 import ssl
-import time
-from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import aiohttp
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 from yarl import URL
 
 from perdure._channel import Channel
+from perdure._requests import Requests
 from perdure.exceptions import RPCError
 from perdure_proto import PROTOCOL_VERSION
-from perdure_proto.codec import encoder
-from perdure_proto.errors import RETRYABLE, Code, ErrorBody
-from perdure_proto.service import VersionAnswer
+from perdure_proto.channel import SHARD_MAP_HEADER
+from perdure_proto.errors import Code, ErrorBody
 
-T = TypeVar("T")
-
-ATTEMPT_SECONDS_MAX: Final = 10.0
-"""How long one attempt may take beyond what it was asked to wait: a dead connection is given up after this."""
-
-BACKOFF_SECONDS_FIRST: Final = 0.05
-BACKOFF_SECONDS_MAX: Final = 2.0
 CONNECTIONS_MAX: Final = 1_000
+CONNECT_SECONDS_MAX: Final = 4.0
+"""How long a machine that says nothing is waited for: two lost packets of the handshake are made good in this."""
+
 KEEPALIVE_SECONDS: Final = 30.0
 LARGE_BODY_BYTES: Final = 2**19
 PROTOCOL_HEADER: Final = "perdure-protocol"
@@ -55,13 +45,15 @@ class ConnectionOptions(Struct, frozen=True, kw_only=True):
     rpc_timeout: float = 30.0
 
 
-class Connection:
+class Connection(Requests):
     """A connection to one address. Made inside of a running loop, and used on that loop alone."""
 
-    def __init__(self, address: str, options: ConnectionOptions) -> None:
-        self.address: str = _normalized(address, tls=bool(options.tls))
+    def __init__(self, address: str, options: ConnectionOptions, *, keeps_map: bool = False) -> None:
+        self.address: str = normalized(address, tls=bool(options.tls))
         self.rpc_timeout: float = options.rpc_timeout
         headers = {PROTOCOL_HEADER: str(PROTOCOL_VERSION), "content-type": "application/json"}
+        if keeps_map:
+            headers[SHARD_MAP_HEADER] = "1"
         if options.api_key:
             headers["authorization"] = f"Bearer {options.api_key}"
         context = options.tls if isinstance(options.tls, ssl.SSLContext) else True
@@ -72,7 +64,6 @@ class Connection:
             skip_auto_headers=("user-agent", "accept", "accept-encoding"),
         )
         self._channel = Channel(self._session, self.address)
-        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
     async def send(self, method: str, path: str, data: bytes | None, timeout: float) -> bytes:
         """One attempt: the body of the answer. Raises `RPCError`; `UNAVAILABLE` when there was no answer."""
@@ -94,76 +85,9 @@ class Connection:
         # aiohttp warns of large bodies that are plain bytes, and writes a stream piece by piece.
         body: bytes | io.BytesIO | None = data if data is None or len(data) < LARGE_BODY_BYTES else io.BytesIO(data)
         async with self._session.request(
-            method, url, data=body, timeout=aiohttp.ClientTimeout(total=timeout)
+            method, url, data=body, timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS_MAX)
         ) as response:
             return response.status, await response.read()
-
-    async def request(
-        self, method: str, path: str, body: Struct | Raw | None, answer_type: type[T], timeout: float = 30.0
-    ) -> T:
-        """One attempt: `body` is sent as JSON and the answer read as `answer_type`; `timeout` is in seconds.
-
-        Raises `RPCError`.
-        """
-        data = None if body is None else encoder.encode(body)
-        return self._read(await self.send(method, path, data, timeout), answer_type)
-
-    async def call(
-        self, method: str, path: str, body: Struct | Raw | None, answer_type: type[T], wait: float = 0.0
-    ) -> T:
-        """As `request`, repeated where that is safe, for up to `rpc_timeout` beyond the `wait` that was asked for.
-
-        Raises `RPCError`; `UNAVAILABLE` when the time is over.
-        """
-        data = None if body is None else encoder.encode(body)
-        deadline = time.monotonic() + wait + self.rpc_timeout
-        for delay in _backoff():
-            left = max(deadline - time.monotonic(), 0.001)
-            try:
-                return self._read(
-                    await self.send(method, path, data, min(left, wait + ATTEMPT_SECONDS_MAX)), answer_type
-                )
-            except RPCError as error:
-                if error.code not in RETRYABLE or isinstance(error.__cause__, aiohttp.ClientSSLError):
-                    raise
-                if time.monotonic() + delay >= deadline:
-                    raise self._gave_up(error) from error
-            await asyncio.sleep(delay)
-        raise AssertionError("the backoff never ends")
-
-    def _gave_up(self, error: RPCError) -> RPCError:
-        if error.code == Code.UNAVAILABLE:
-            return RPCError(f"{error.message}; tried for {self.rpc_timeout:.3g} s. Is the server running there?")
-        return RPCError(f"{error.message} ({error.code}); tried for {self.rpc_timeout:.3g} s", details=error.details)
-
-    def _read(self, body: bytes, answer_type: type[T]) -> T:
-        decoder = self._decoders.get(answer_type)
-        if decoder is None:
-            decoder = self._decoders[answer_type] = msgspec.json.Decoder(answer_type)
-        try:
-            answer: T = decoder.decode(body)
-        except msgspec.MsgspecError as error:
-            raise RPCError(
-                f"{self.address} gave an answer that is not perdure's: {error}", code=Code.INTERNAL
-            ) from error
-        return answer
-
-    async def check_version(self) -> VersionAnswer:
-        """What the server is. Raises `RPCError` with `PROTOCOL_VERSION` when the two cannot understand each other."""
-        answer = await self.call("GET", "/api/v1/version", None, VersionAnswer)
-        if answer.protocol_version < PROTOCOL_VERSION:
-            raise RPCError(
-                f"the server at {self.address} ({answer.server_version}) speaks protocol {answer.protocol_version}, "
-                f"this client speaks {PROTOCOL_VERSION}: upgrade the server",
-                code=Code.PROTOCOL_VERSION,
-            )
-        if answer.protocol_version_min > PROTOCOL_VERSION:
-            raise RPCError(
-                f"the server at {self.address} ({answer.server_version}) needs protocol {answer.protocol_version_min}, "
-                f"this client speaks {PROTOCOL_VERSION}: upgrade the perdure package here",
-                code=Code.PROTOCOL_VERSION,
-            )
-        return answer
 
     async def close(self) -> None:
         """Closes the session; what is under way fails."""
@@ -183,7 +107,7 @@ class Connection:
                 connector._close()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # the public close() has to be awaited
 
 
-def _normalized(address: str, *, tls: bool) -> str:
+def normalized(address: str, *, tls: bool) -> str:
     """The address with a scheme and without a slash at its end."""
     if "://" not in address:
         address = f"{'https' if tls else 'http'}://{address}"
@@ -202,11 +126,3 @@ def _refusal(status: int, body: bytes) -> RPCError:
         code = Code.UNAVAILABLE if status in _GATEWAY_STATUSES else Code.INTERNAL
         text = body[:200].decode("utf-8", "replace")
         return RPCError(f"the address answered with status {status}: {text}", status, code)
-
-
-def _backoff() -> Iterator[float]:
-    """Seconds before each repeat: doubling, with half of each left to chance."""
-    delay = BACKOFF_SECONDS_FIRST
-    while True:
-        yield delay * (0.5 + random.random() / 2)  # noqa: S311  # spreads callers, guards nothing
-        delay = min(delay * 2, BACKOFF_SECONDS_MAX)

@@ -14,8 +14,11 @@ from perdure_proto.tasks import WorkflowTask
 class EagerWorker(Protocol):
     """A running worker of one task queue."""
 
-    def reserve(self, workflow_type: str) -> EagerStart | None:
-        """A place for the first task of a workflow of this type; None when it has none free, or does not know it."""
+    def reserve(self, workflow_type: str, workflow_id: str) -> EagerStart | None:
+        """A place for the first task of a workflow of this type; None when it has none free, or does not know it.
+
+        None also when the server that owns the workflow does not know the worker.
+        """
         ...
 
     def settle(self, place: EagerStart, task: WorkflowTask | None) -> None:
@@ -39,10 +42,10 @@ class EagerWorkers:
         if worker in workers:
             workers.remove(worker)
 
-    def reserve(self, task_queue: str, workflow_type: str) -> tuple[EagerWorker, EagerStart] | None:
+    def reserve(self, task_queue: str, workflow_type: str, workflow_id: str) -> tuple[EagerWorker, EagerStart] | None:
         """The first worker that has a place, and the place."""
         for worker in self._by_queue.get(task_queue, ()):
-            place = worker.reserve(workflow_type)
+            place = worker.reserve(workflow_type, workflow_id)
             if place is not None:
                 return worker, place
         return None

@@ -30,7 +30,8 @@ from perdure._client_interceptor import (
     UpdateWithStartUpdateWorkflowInput,
 )
 from perdure._client_root import Calls, chain, start_options
-from perdure._connection import Connection, ConnectionOptions
+from perdure._cluster import Cluster
+from perdure._connection import ConnectionOptions
 from perdure._eager_start import EagerWorker
 from perdure._handle import WorkflowHandle
 from perdure._history import (
@@ -189,7 +190,8 @@ class Client(StandaloneActivities, UpdatesWithStart, AsyncActivities):
         """Connects, and checks that the server is one that this client can talk to.
 
         Args:
-            address: a URL, or `host:port`.
+            address: a URL, or `host:port`; several with commas between them, of servers of one cluster. One that
+                answers is enough: it tells of the others, and requests then go to the server that owns the workflow.
             namespace: where this client's workflows live.
             api_key: sent as a bearer token.
             tls: True for the system's certificates, or a context. Default: as the URL's scheme says.
@@ -206,9 +208,10 @@ class Client(StandaloneActivities, UpdatesWithStart, AsyncActivities):
             ``async with await Client.connect("http://127.0.0.1:7233", namespace="default") as client: …``
         """
         options = ConnectionOptions(api_key=api_key, tls=tls, rpc_timeout=seconds_of(rpc_timeout))
-        connection = Connection(address, options)
+        connection = Cluster(address, options)
         try:
             await connection.check_version()
+            await connection.find_members()
         except BaseException:
             await connection.close()
             raise
@@ -306,7 +309,7 @@ class Client(StandaloneActivities, UpdatesWithStart, AsyncActivities):
         return await self._start_now(given_to(input), input.id, start_options(input))
 
     async def _start_now(self, start: Start, workflow_id: str, given: dict[str, Any]) -> WorkflowHandle[Any]:
-        taker = self._eager_taker(start, given)
+        taker = self._eager_taker(start, workflow_id, given)
         task: WorkflowTask | None = None
         try:
             answer = await self._service.start(workflow_id, start_request(self._service, start, given))
@@ -426,12 +429,14 @@ class Client(StandaloneActivities, UpdatesWithStart, AsyncActivities):
     def _handle(self, id: str, run_id: str | None, result_type: Any) -> WorkflowHandle[Any]:
         return WorkflowHandle(self._service, id, run_id=run_id, result_type=result_type)
 
-    def _eager_taker(self, start: Start, given: dict[str, Any]) -> tuple[EagerWorker, EagerStart] | None:
+    def _eager_taker(
+        self, start: Start, workflow_id: str, given: dict[str, Any]
+    ) -> tuple[EagerWorker, EagerStart] | None:
         """Who takes the first task in this process, if that is wanted and anybody can; it goes with the request."""
         if not given.pop("request_eager_start", False):
             return None
         queue: str = given.get("task_queue") or DEFAULT_TASK_QUEUE
-        taker = self._service.eager_workers.reserve(queue, start.workflow_type)
+        taker = self._service.eager_workers.reserve(queue, start.workflow_type, workflow_id)
         if taker is not None:
             given["eager"] = taker[1]
         return taker

@@ -77,6 +77,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     port: int = 7233
     database_url: str = ""
     api_key: str = ""
+    advertised_address: str = ""
     public_url: str = ""
     shards: int = 512
     group_id: int = 1

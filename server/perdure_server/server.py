@@ -1,4 +1,4 @@
-"""One history server process: waits for Postgres, becomes the owner, serves, and leaves without losing anything.
+"""One history server process: waits for Postgres, joins the cluster, serves, and leaves without losing anything.
 
 The composition root of the server: the only place that knows every part.
 """
@@ -6,34 +6,40 @@ The composition root of the server: the only place that knows every part.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Literal, cast
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Literal, TypeVar, cast
 
 import asyncpg
 import structlog
 
 from perdure_proto.errors import Code, ServiceError
-from perdure_server.cluster.ownership import Ownership, OwnershipOptions
+from perdure_server.cluster.options import OwnershipOptions
+from perdure_server.cluster.ownership import Ownership
+from perdure_server.cluster.view import ClusterView
 from perdure_server.config import ServerSettings
 from perdure_server.engine.api import EngineApi, real_times
 from perdure_server.engine.committer import Committer
-from perdure_server.engine.upkeep import Upkeep
 from perdure_server.frontend.app import Frontend, FrontendOptions
+from perdure_server.frontend.peers import Peers
 from perdure_server.frontend.port import Api, Readiness
 from perdure_server.store.connections import LOST, connect
 from perdure_server.store.migrate import check_schema
-from perdure_server.store.port import NamespaceRow, StoreUnavailableError
+from perdure_server.store.port import StoreUnavailableError
 from perdure_server.store.postgres import PostgresStore
 
 log = structlog.get_logger()
+
+Read = TypeVar("Read")
 
 _RETRY_SECONDS_MAX = 2.0
 _RETRY_SECONDS_MIN = 0.1
 
 
 class Gate:
-    """What the HTTP edge calls: the engine while this server owns the shards, a retryable refusal before and after."""
+    """What the HTTP edge calls: the engine while this server is a member, a retryable refusal before and after."""
 
     def __init__(self) -> None:
         self.api: EngineApi | None = None
@@ -57,7 +63,9 @@ class Server:
         self._settings = settings
         self._version = version
         self._gate = Gate()
-        options = FrontendOptions(server_version=version)
+        self._cluster = ClusterView(settings.name)
+        self._peers: Peers | None = None
+        options = FrontendOptions(server_version=version, cluster=self._cluster)
         self._frontend = Frontend(cast("Api", self._gate), self._gate, settings, options)
         self.started = asyncio.Event()
 
@@ -67,13 +75,13 @@ class Server:
         return self._frontend.port
 
     async def run(self) -> None:
-        """Listens at once, serves as soon as Postgres is there and the shards are owned, drains when cancelled."""
+        """Listens at once, serves as soon as Postgres is there and the cluster is joined, drains when cancelled."""
         await self._frontend.start()
         log.info("listening", host=self._settings.host, port=self.port, server=self._settings.name)
         try:
             async with await self._connect() as store:
                 while True:
-                    await self._own_and_serve(store)
+                    await self._join_and_serve(store)
         finally:
             await self._frontend.close()
 
@@ -98,22 +106,37 @@ class Server:
         finally:
             connection.terminate()
 
-    async def _own_and_serve(self, store: PostgresStore) -> None:
-        """Serves until the fence is lost (then it stands by again) or until cancelled."""
+    async def _join_and_serve(self, store: PostgresStore) -> None:
+        """Serves until the fence is lost (then it joins again) or until cancelled."""
         self._say(Readiness(state="waiting for ownership"))
         lost = asyncio.Event()
         ownership = await self._acquire(store, lost)
+        self._cluster.map = ownership.map
         try:
-            await self._serve(store, ownership, lost)
+            async with self._met(store) as peers:
+                await self._serve(store, ownership, peers, lost)
         finally:
             self._gate.api = None
-            await asyncio.shield(ownership.release())
+            self._cluster.map = None
+            await asyncio.shield(ownership.close())
+
+    @asynccontextmanager
+    async def _met(self, store: PostgresStore) -> AsyncGenerator[Peers]:
+        """The other servers, as long as this one is of the cluster."""
+        key = (await self._until_there(partial(store.secrets, "cluster")))[0].secret
+        peers = self._peers = Peers(self._cluster, key=key, api_key=self._settings.api_key)
+        self._frontend.meet(peers, key)
+        try:
+            yield peers
+        finally:
+            self._peers = None
+            await peers.close()
 
     async def _acquire(self, store: PostgresStore, lost: asyncio.Event) -> Ownership:
         settings = self._settings
         options = OwnershipOptions(
             server=settings.name,
-            address=f"http://{settings.host}:{self.port}",
+            address=settings.advertised_address or address_of(settings.host, self.port),
             version=self._version,
             shards=settings.shards,
             heartbeat_every=settings.heartbeat_every,
@@ -122,6 +145,7 @@ class Server:
             on_lost=lambda _: lost.set(),
             on_away=self._while_serving("waiting for database"),
             on_back=self._while_serving("ready"),
+            on_given=self._nudge,
         )
         while True:
             try:
@@ -130,47 +154,35 @@ class Server:
                 self._say(Readiness(state="waiting for database", reason=str(error)))
                 await asyncio.sleep(_RETRY_SECONDS_MIN)
 
-    async def _serve(self, store: PostgresStore, ownership: Ownership, lost: asyncio.Event) -> None:
+    async def _serve(self, store: PostgresStore, ownership: Ownership, peers: Peers, lost: asyncio.Event) -> None:
         settings = self._settings
         committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
-        api = EngineApi(store, committer, real_times(), settings)
+        api = EngineApi(store, committer, real_times(), settings, peers)
         api.engine.clock_offset = lambda: ownership.clock_offset
-        upkeep = Upkeep(api.engine, ownership.shards)
-        committing = asyncio.create_task(committer.run(), name="committer")
-        keeping: asyncio.Task[None] | None = None
+        api.engine.address_of = self._cluster.address_of
+        tasks = [asyncio.create_task(committer.run(), name="committer")]
         try:
-            api.engine.residents.learn(await self._namespaces(store))
+            api.engine.residents.learn(await self._until_there(store.namespaces))
             self._gate.api = api  # what requests name is loaded first; recovery finds the rest
-            keeping = asyncio.create_task(self._keep(upkeep), name="upkeep")
+            tasks.append(asyncio.create_task(api.upkeep.run(), name="upkeep"))
+            tasks.append(asyncio.create_task(ownership.run(api), name="ownership"))
             self._say(Readiness(state="ready"))
-            await self._until_over(lost, committing, keeping)
+            await self._until_over(lost, *tasks)
         except asyncio.CancelledError:
-            await asyncio.shield(self._drain(api, committer))
+            await asyncio.shield(self._drain(ownership, api, committer))
             raise
         finally:
-            await _stop(committing, keeping)
+            await _stop(*tasks)
             await api.close()
 
-    async def _namespaces(self, store: PostgresStore) -> list[NamespaceRow]:
+    async def _until_there(self, read: Callable[[], Awaitable[Read]]) -> Read:
+        """What Postgres says, as soon as it can be asked."""
         while True:
             try:
-                return await store.namespaces()
+                return await read()
             except StoreUnavailableError as error:
                 self._say(Readiness(state="waiting for database", reason=str(error)))
                 await asyncio.sleep(_RETRY_SECONDS_MIN)
-
-    async def _keep(self, upkeep: Upkeep) -> None:
-        """Recovers what is owed, then keeps memory and store in step."""
-        while True:
-            try:
-                loaded = await upkeep.recover()
-            except StoreUnavailableError as error:
-                log.warning("recovery_repeated", reason=str(error))
-                await asyncio.sleep(_RETRY_SECONDS_MIN)
-            else:
-                log.info("recovered", executions=loaded)
-                break
-        await upkeep.run()
 
     async def _until_over(self, lost: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
         """Returns when the fence is lost; raises what a task of ours died of."""
@@ -183,14 +195,27 @@ class Server:
         finally:
             waiting.cancel()
 
-    async def _drain(self, api: EngineApi, committer: Committer) -> None:
-        """Law of SIGTERM: no request fails. Polls are answered, commits land, then the shards are given away."""
+    async def _drain(self, ownership: Ownership, api: EngineApi, committer: Committer) -> None:
+        """Law of SIGTERM: no request fails. The shards are given away, polls are answered, commits land."""
         self._say(Readiness(state="draining"))
         with suppress(ServiceError, TimeoutError):
             async with asyncio.timeout(self._settings.drain.total_seconds()):
+                if self._has_others():
+                    await ownership.leave(api)
                 await self._frontend.drain()
                 await api.matching.close()
                 await committer.drain()
+                await ownership.leave(api)
+
+    def _nudge(self, servers: Collection[str]) -> None:
+        """These had better look at once; who cannot be told yet looks at its next heartbeat."""
+        if self._peers is not None:
+            self._peers.nudge(servers)
+
+    def _has_others(self) -> bool:
+        """Whether somebody is there to take the shards while requests still come."""
+        members = self._cluster.answer().members
+        return any(not each.leaving and each.server != self._settings.name for each in members)
 
     def _while_serving(self, state: Literal["waiting for database", "ready"]) -> Callable[[str], None]:
         """Says that Postgres went away or is back; requests wait for it meanwhile, as long as their callers do."""
@@ -209,6 +234,13 @@ class Server:
             self.started.set()
         else:
             self.started.clear()
+
+
+def address_of(host: str, port: int) -> str:
+    """Where others reach a server that was not told; one that listens on all addresses has the name of its machine."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not listened on
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _stop(*tasks: asyncio.Task[None] | None) -> None:

@@ -59,7 +59,7 @@ class Stack:
     worker: Process
 
     def __init__(self, folder: Path) -> None:
-        port = _free_port()
+        port = free_port()
         self.address = f"http://{HOST}:{port}"
         self.postgres = EmbeddedPostgres(folder / "data")
         self._folder = folder
@@ -158,7 +158,7 @@ async def running_stack() -> AsyncIterator[Stack]:
             await stack.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     for port in random.sample(PORTS, 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

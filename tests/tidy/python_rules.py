@@ -188,14 +188,15 @@ def is_one_sentence(text: str) -> bool:
     return text.rstrip().endswith(".") and re.search(r"[.!?]\s+[A-Z]", text) is None
 
 
-SLEEPS_ALLOWED = ("tests/programs", "tests/wire", "tests/benchmarks")
+SLEEPS_ALLOWED = ("tests/programs", "tests/wire", "tests/benchmarks", "tests/faults", "tests/simulation")
 SLEEP_MARK = "# virtual time"
 
 
 def sleep(source: Source) -> Iterator[Finding]:
     """A test waits for a signal or moves a clock; workflow programs may sleep, on workflow time.
 
-    Benchmarks are not tests: how long they load a server is what they measure.
+    Benchmarks and the fault suite are not tests: how long they load a server is what they are about. The simulation's
+    time is all virtual.
     """
     if not source.within("tests") or source.within(*SLEEPS_ALLOWED):
         return

@@ -123,6 +123,18 @@ def timers() -> Script:
 
 
 @scenario
+def timer_fired_on_another_clock() -> Script:
+    script = Script()
+    script.turn(c.StartTimer(timer_id="a", start_to_fire_timeout=5 * SECOND))
+    script.ask(signal("go"))
+    script.take()
+    script.after(5).ask(req.FireTimer(timer_id="a", started_event_id=5))
+    script.note("the clock is set back, or another server goes on: what was buffered keeps the time of its happening")
+    script.after(-3).answer()
+    return script
+
+
+@scenario
 def timer_fired_and_cancelled_by_the_close() -> Script:
     script = Script()
     script.turn(c.StartTimer(timer_id="a", start_to_fire_timeout=SECOND))

@@ -14,11 +14,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from perdure._cluster import Cluster
 from perdure.converter import DataConverter
-from perdure.exceptions import RPCError
 from perdure.metrics import MetricMeter
-from perdure_proto.codec import encoder
-from perdure_proto.tasks import LeaveRequest, PollAnswer, RespondAnswer, WorkerInfo
+from perdure_proto.tasks import PollAnswer, RespondAnswer, WorkerInfo
 from perdure_worker.activities import Activities, ActivityParts
 from perdure_worker.activity_context import AttemptParts
 from perdure_worker.cache import Cache
@@ -26,17 +25,18 @@ from perdure_worker.completions import Completions
 from perdure_worker.delivery import Delivery
 from perdure_worker.eager import EagerTurns
 from perdure_worker.eager_start import EagerStarts
-from perdure_worker.exchange import Exchange, Transport
+from perdure_worker.exchange import Exchange
+from perdure_worker.link import Link
+from perdure_worker.links import Links, LinksParts
 from perdure_worker.local_activities import LocalActivities, LocalParts
 from perdure_worker.options import WorkerOptions
 from perdure_worker.outcome import InstanceOptions
 from perdure_worker.past import Past
-from perdure_worker.poller import Poller
 from perdure_worker.process_pool import ProcessPool
 from perdure_worker.rate import TokenBucket
 from perdure_worker.registry import Registry
-from perdure_worker.responder import Responder
-from perdure_worker.session import Session
+from perdure_worker.responder import Kept
+from perdure_worker.shares import Shares
 from perdure_worker.slots import Slots
 from perdure_worker.telemetry import LEAVE_FAILED, WORKER_STOPPING, log
 from perdure_worker.token_settings import TokenSettings
@@ -54,7 +54,7 @@ LEAVE_SECONDS: Final = 5.0
 class Surroundings(Struct, frozen=True, kw_only=True):
     """What a worker is given: how to reach the service, what it runs, how, and who it says it is."""
 
-    transport: Transport
+    servers: Cluster
     converter: DataConverter
     namespace: str
     registry: Registry
@@ -63,8 +63,6 @@ class Surroundings(Struct, frozen=True, kw_only=True):
     namespace_path: str
     queue_path: str
     meter: MetricMeter = MetricMeter()
-    address: str = ""
-    """Where the service is."""
 
 
 class Assembly:
@@ -74,12 +72,8 @@ class Assembly:
         options = around.options
         self._around = around
         self._slots = Slots(options.max_concurrent_workflow_tasks, options.max_concurrent_activities)
-        self._session = Session(self._introduction)
-        self._exchange = Exchange(around.transport)
-        path, take = around.queue_path, self._take
-        self._responder = Responder(self._session, self._exchange, self._slots, queue_path=path, take=take)
-        self._poller = Poller(self._session, self._exchange, self._slots, queue_path=path, take=take)
-        self._completions = Completions(self._responder)
+        self._links = Links(self._links_parts())
+        self._completions = Completions(self._links)
         self._threads = ThreadPoolExecutor(thread_count(options), thread_name_prefix="perdure-activity")
         self._processes = ProcessPool(around.converter)
         self._watchdog = Watchdog()
@@ -92,17 +86,17 @@ class Assembly:
             self._slots, self._completions, workflows=self._workflow_tasks, activities=self._activities
         )
 
-        self.eager_starts = EagerStarts(self._session, self._slots, around.registry, take=take)
+        self.eager_starts = EagerStarts(self._links, self._slots, around.registry, take=self._take)
 
     async def run(self) -> None:
         """Takes tasks until it is cancelled; raises what the service refused for good."""
         self._watchdog.start()
         around = self._around
-        fetch = partial(fetch_settings, self._exchange, around.namespace_path, around.address)
+        fetch = partial(fetch_settings, Exchange(around.servers), around.namespace_path, around.servers.address)
         self._tokens.known = await fetch()
         refreshing = asyncio.create_task(keep_fresh(self._tokens, fetch))
         try:
-            await self._poller.run()
+            await self._links.run()
         finally:
             refreshing.cancel()
 
@@ -115,11 +109,11 @@ class Assembly:
         self._give_back_what_has_not_begun()
         await self._activities.finish(self._around.options.graceful_shutdown_timeout.total_seconds())
         await self._hand_in_everything()
-        await self._leave()
+        await self._links.leave(LEAVE_SECONDS)
 
     def close(self) -> None:
         """Tears down what is left."""
-        self._responder.stop()
+        self._links.stop()
         self._activities.cancel_all()
         self._database.close()
         self._cache.clear()
@@ -140,24 +134,31 @@ class Assembly:
     async def _hand_in_everything(self) -> None:
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
-                await self._responder.flushed()
+                await self._completions.flushed()
         except TimeoutError:
             log.warning(LEAVE_FAILED, task_queue=self._around.options.task_queue, error="completions were not answered")
 
-    async def _leave(self) -> None:
-        body = encoder.encode(LeaveRequest(session=self._session.id))
-        try:
-            await self._around.transport.send("POST", f"{self._around.queue_path}/leave", body, LEAVE_SECONDS)
-        except RPCError as error:
-            log.info(LEAVE_FAILED, task_queue=self._around.options.task_queue, error=str(error))
-
     # ---- parts -------------------------------------------------------------------------------------------------
 
-    def _take(self, answer: PollAnswer | RespondAnswer) -> None:
-        self._delivery.take(answer)
+    def _take(self, link: Link, answer: PollAnswer | RespondAnswer) -> None:
+        self._delivery.take(link, answer)
+
+    def _resend(self, kept: Kept) -> None:
+        self._completions.resend(kept.then)
 
     def _introduction(self) -> WorkerInfo:
         return msgspec.structs.replace(self._around.who, held=self._completions.held)
+
+    def _links_parts(self) -> LinksParts:
+        return LinksParts(
+            servers=self._around.servers,
+            shares=Shares(self._slots),
+            describe=self._introduction,
+            namespace=self._around.namespace,
+            queue_path=self._around.queue_path,
+            take=self._take,
+            resend=self._resend,
+        )
 
     def _activity_parts(self) -> ActivityParts:
         around, loop = self._around, asyncio.get_running_loop()
@@ -191,7 +192,7 @@ class Assembly:
             slots=self._slots,
             completions=self._completions,
             local_activities=LocalActivities(self._local_parts()),
-            past=Past(around.transport, around.namespace_path),
+            past=Past(around.servers, around.namespace, around.namespace_path),
             options=InstanceOptions(
                 namespace=around.namespace,
                 task_queue=around.options.task_queue,

@@ -13,6 +13,7 @@ from perdure_proto.tasks import (
     AnyTask,
     CancelActivity,
     EvictWorkflow,
+    ListHeld,
     PollAnswer,
     QueryTask,
     RespondAnswer,
@@ -20,6 +21,7 @@ from perdure_proto.tasks import (
     WorkflowTask,
 )
 from perdure_worker.completions import Completions
+from perdure_worker.link import Link
 from perdure_worker.slots import Slots
 from perdure_worker.telemetry import TASK_RETURNED, log
 
@@ -41,7 +43,7 @@ class ActivitySide(Protocol):
 
 
 class Delivery:
-    """Distributes answers of polls and responds."""
+    """Distributes answers of polls and responds, of all links."""
 
     def __init__(
         self, slots: Slots, completions: Completions, *, workflows: WorkflowSide, activities: ActivitySide
@@ -51,10 +53,10 @@ class Delivery:
         self._workflows = workflows
         self._activities = activities
 
-    def take(self, answer: PollAnswer | RespondAnswer) -> None:
+    def take(self, link: Link, answer: PollAnswer | RespondAnswer) -> None:
         """Takes all of an answer: tasks first, because a push may be about one of them."""
         for task in answer.tasks:
-            if self._completions.hold(task.token):
+            if self._completions.hold(task.token, link):
                 self._take_task(task)
         for push in answer.pushes:
             match push:
@@ -62,6 +64,8 @@ class Delivery:
                     self._activities.cancel(push.token, push.reason)
                 case EvictWorkflow():
                     self._workflows.evict(push.run_id, "pushed")
+                case ListHeld():
+                    link.session.list_held()
                 case _ as unreachable:
                     assert_never(unreachable)
 

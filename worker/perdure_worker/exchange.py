@@ -2,7 +2,7 @@
 
 A lost answer, a silent service and a service that is down look alike: the same bytes are sent again, with the same
 sequence, after a jittered pause that grows to a bound. It goes on for as long as the worker lives. A refusal that
-repeating does not mend is raised. Chance and the pause between attempts are passed in.
+repeating does not mend is raised. Chance and the pause between attempts are passed in, and who wants to know of them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,17 @@ class Attempts(NamedTuple):
 class Exchange:
     """Sends requests of one task queue until they are answered."""
 
-    def __init__(self, transport: Transport, *, pause: Pause = asyncio.sleep, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        pause: Pause = asyncio.sleep,
+        random: Random | None = None,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.in_trouble = False
+        """Whether the last attempt was not answered."""
+        self._failed = failed
         self._transport = transport
         self._pause = pause
         self._random = random or Random()  # noqa: S311 - jitter guards nothing
@@ -81,8 +91,11 @@ class Exchange:
             except (RPCError, msgspec.DecodeError) as error:
                 if isinstance(error, RPCError) and not passes(error):
                     raise
+                self.in_trouble = True
+                self._failed()
                 await self._before_repeat(call, attempt, error)
             else:
+                self.in_trouble = False
                 if attempt > REPEATS_BEFORE_WARNING:
                     log.info(SERVICE_REACHED_AGAIN, path=path, attempts=attempt)
                 return answer

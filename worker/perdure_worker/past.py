@@ -5,7 +5,7 @@ Pages are joined undecoded; only event ids are read, to know where a page ends a
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -33,11 +33,18 @@ class _Place(Struct):
 _place = msgspec.json.Decoder(_Place)
 
 
+class Owners(Protocol):
+    """The way to the owner of a workflow."""
+
+    def about(self, namespace: str, workflow_id: str) -> Transport: ...
+
+
 class Past:
     """Completes tasks with the events that came before them."""
 
-    def __init__(self, transport: Transport, namespace_path: str) -> None:
-        self._transport = transport
+    def __init__(self, owners: Owners, namespace: str, namespace_path: str) -> None:
+        self._owners = owners
+        self._namespace = namespace
         self._namespace_path = namespace_path
 
     async def complete(self, task: WorkflowTask | QueryTask) -> WorkflowTask | QueryTask:
@@ -66,7 +73,8 @@ class Past:
     async def _page(self, task: WorkflowTask | QueryTask, after: int) -> list[Raw]:
         query = urlencode({"run_id": task.run_id, "after": after})
         path = f"{self._namespace_path}/workflows/{quote(task.workflow_id, safe='')}/history?{query}"
-        answer = _answers.decode(await self._transport.send("GET", path, None, PATIENCE))
+        owner = self._owners.about(self._namespace, task.workflow_id)
+        answer = _answers.decode(await owner.send("GET", path, None, PATIENCE))
         return _raws.decode(answer.events)
 
 

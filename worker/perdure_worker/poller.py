@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -20,31 +21,36 @@ from perdure_proto.errors import Code
 from perdure_proto.tasks import PollAnswer, PollRequest
 from perdure_worker.exchange import Exchange
 from perdure_worker.session import Session
-from perdure_worker.slots import NOTHING, Offer, Slots
+from perdure_worker.shares import Ask, Share
+from perdure_worker.slots import NOTHING, Offer
 
 POLL_WAIT: Final = timedelta(seconds=60)
 SILENCE_MAX: Final = 5.0
 """Seconds past its wait after which a poll is abandoned and repeated."""
 POLLS_OPEN_MAX: Final = 3
+ACKNOWLEDGE_WITHIN: Final = 0.1
+"""As of responds."""
 
 _answers = msgspec.json.Decoder(PollAnswer)
 
 
 class Poller:
-    """The polls of one worker. `run` goes on until it is cancelled or the service refuses for good."""
+    """The polls of one link. `run` goes on until it is cancelled or the service refuses for good."""
 
     def __init__(
-        self, session: Session, exchange: Exchange, slots: Slots, *, queue_path: str, take: Callable[[PollAnswer], None]
+        self, session: Session, exchange: Exchange, share: Share, *, queue_path: str, take: Callable[[PollAnswer], None]
     ) -> None:
         self._session = session
         self._exchange = exchange
-        self._slots = slots
+        self._share = share
         self._path = f"{queue_path}/poll"
         self._take = take
-        self._open: dict[asyncio.Task[None], Offer] = {}
+        self._open: dict[asyncio.Task[None], Ask] = {}
         self._changed = asyncio.Event()
+        self._overdue = False
+        """Whether an answer was not acknowledged in time, because other polls are open."""
         session.when_unknown(self._abandon)
-        slots.when_free = self._reconsider
+        share.when_free, share.is_live = self._reconsider, lambda: session.is_introduced
 
     async def run(self) -> None:
         """Opens polls whenever one is due."""
@@ -69,22 +75,25 @@ class Poller:
             return True
         if len(self._open) >= POLLS_OPEN_MAX or not self._session.is_introduced:
             return False
-        offers = self._open.values()
-        if self._slots.closed:
-            return NOTHING not in offers
-        free = self._slots.unasked
-        return (free.workflows > 0 and not any(offer.workflows for offer in offers)) or (
-            free.activities > 0 and not any(offer.activities for offer in offers)
+        if self._overdue:
+            return True
+        if self._share.closed:
+            return all(ask.offer != NOTHING for ask in self._open.values())
+        free = self._share.unasked
+        return (free.workflows > 0 and not any(ask.offer.workflows for ask in self._open.values())) or (
+            free.activities > 0 and not any(ask.offer.activities for ask in self._open.values())
         )
 
     def _open_poll(self) -> None:
-        offer = self._slots.ask()
-        poll = asyncio.get_running_loop().create_task(self._poll(self._request(offer)))
-        self._open[poll] = offer
-        poll.add_done_callback(self._on_end)
+        self._overdue = False
+        ask = self._share.begin_poll()
+        poll = asyncio.get_running_loop().create_task(self._poll(self._request(ask.offer)))
+        self._open[poll] = ask
+        poll.add_done_callback(partial(self._on_end, ask))
 
-    def _on_end(self, poll: asyncio.Task[None]) -> None:
-        self._slots.answered(self._open[poll])
+    def _on_end(self, ask: Ask, _: asyncio.Task[None]) -> None:
+        """The poll may have been put away before this callback runs."""
+        self._share.end(ask)
         self._changed.set()
 
     async def _poll(self, request: PollRequest) -> None:
@@ -101,6 +110,8 @@ class Poller:
             self._session.confirmed()
         self._take(answer)
         self._session.received(request.sequence)
+        if len(self._open) > 1 and (answer.tasks or answer.pushes):
+            asyncio.get_running_loop().call_later(ACKNOWLEDGE_WITHIN, self._acknowledge, request.sequence)
 
     def _request(self, offer: Offer) -> PollRequest:
         worker = self._session.introduction()
@@ -112,7 +123,14 @@ class Poller:
             activity_slots=offer.activities,
             wait=POLL_WAIT if worker is None else timedelta(0),
             worker=worker,
+            held=self._session.take_held(),
         )
+
+    def _acknowledge(self, sequence: int) -> None:
+        """Opens a poll when nothing else has carried the acknowledgement: the others may stay open for long."""
+        if self._session.owes_acknowledgement(sequence):
+            self._overdue = True
+            self._changed.set()
 
     def _put_away_answered(self) -> None:
         """Forgets polls that are answered; raises what the service refused for good."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,7 +22,8 @@ from perdure_proto.tasks import AnyCompletion, CompletionResult, RespondAnswer, 
 from perdure_worker.exchange import Exchange
 from perdure_worker.refusals import replacement, weight
 from perdure_worker.session import Session
-from perdure_worker.slots import Offer, Slots
+from perdure_worker.shares import Ask, Share
+from perdure_worker.slots import Offer
 from perdure_worker.telemetry import BATCH_REFUSED, COMPLETION_REFUSED, log
 
 IN_FLIGHT_MAX: Final = 2
@@ -48,25 +50,32 @@ class Kept(NamedTuple):
     then: Then
 
 
+class Flight(NamedTuple):
+    """A batch that is on its way, and what its answer may bring."""
+
+    batch: list[Kept]
+    ask: Ask
+
+
 class Responder:
-    """The completions of one worker on their way to the service."""
+    """The completions of one link on their way to its server."""
 
     def __init__(
         self,
         session: Session,
         exchange: Exchange,
-        slots: Slots,
+        share: Share,
         *,
         queue_path: str,
         take: Callable[[RespondAnswer], None],
     ) -> None:
         self._session = session
         self._exchange = exchange
-        self._slots = slots
+        self._share = share
         self._path = f"{queue_path}/respond"
         self._take = take
         self._gathered: deque[Kept] = deque()
-        self._in_flight: dict[asyncio.Task[None], Offer] = {}
+        self._in_flight: dict[asyncio.Task[None], Flight] = {}
         self._scheduled = False
         self._stopped = False
         self._idle = asyncio.Event()
@@ -80,6 +89,11 @@ class Responder:
         self._idle.clear()
         self._schedule()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether every completion is answered."""
+        return self._idle.is_set()
+
     async def flushed(self) -> None:
         """Waits until every completion is answered."""
         await self._idle.wait()
@@ -90,6 +104,13 @@ class Responder:
         self._gathered.clear()
         for flight in self._in_flight:
             flight.cancel()
+
+    def give_up(self) -> list[Kept]:
+        """Stops; what is not answered is the caller's from now on, in the order in which it came."""
+        flights = [flight.batch for task, flight in self._in_flight.items() if not task.done()]
+        kept = [*chain.from_iterable(flights), *self._gathered]
+        self.stop()
+        return kept
 
     def _schedule(self) -> None:
         if not self._scheduled and len(self._in_flight) < IN_FLIGHT_MAX:
@@ -113,13 +134,13 @@ class Responder:
         return batch
 
     def _launch(self, batch: list[Kept]) -> None:
-        offer = self._slots.ask()
-        flight = asyncio.get_running_loop().create_task(self._fly(batch, self._request(batch, offer)))
-        self._in_flight[flight] = offer
+        ask = self._share.begin_respond()
+        flight = asyncio.get_running_loop().create_task(self._fly(batch, self._request(batch, ask.offer)))
+        self._in_flight[flight] = Flight(batch, ask)
         flight.add_done_callback(self._landed)
 
     def _landed(self, flight: asyncio.Task[None]) -> None:
-        self._slots.answered(self._in_flight.pop(flight))
+        self._share.end(self._in_flight.pop(flight).ask)
         if not flight.cancelled():
             flight.result()
         self._launch_gathered()
@@ -145,6 +166,7 @@ class Responder:
             completions=tuple([kept.completion for kept in batch]),
             workflow_slots=offer.workflows,
             activity_slots=offer.activities,
+            held=self._session.take_held(),
         )
 
     async def _respond(self, request: RespondRequest) -> RespondAnswer:

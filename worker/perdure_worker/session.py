@@ -1,14 +1,18 @@
-"""A worker's session with the service: the numbers of its requests and what it has acknowledged.
+"""A worker's session with one server: the numbers of its requests and what it has acknowledged.
 
 The law: a request keeps its number when it is repeated, and every answer that arrived is acknowledged in a later
 request, once. A service that does not know the session is told who the worker is before anything else; what was
 owed in acknowledgements then no longer counts, because the introduction lists what the worker holds.
+
+On all servers the session has the same id and draws from the same numbers, so that no two requests of a worker are
+taken for one, whichever way they went.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 from uuid import uuid4
 
 from perdure_proto.tasks import WorkerInfo
@@ -18,20 +22,22 @@ from perdure_worker.telemetry import SESSION_UNKNOWN, log
 class Session:
     """Numbers requests, remembers answers to acknowledge, and knows whether the service knows the worker."""
 
-    def __init__(self, describe: Callable[[], WorkerInfo]) -> None:
-        self.id = str(uuid4())
+    def __init__(
+        self, describe: Callable[[], WorkerInfo], *, id: str | None = None, numbers: Iterator[int] | None = None
+    ) -> None:
+        self.id = id or str(uuid4())
         self.acquaintance = 0
         """How often the service had to be told again; a request notes it when it is sent."""
         self._describe = describe
-        self._sequence = 0
+        self._numbers = numbers or count(1)
+        self._held_wanted = False
         self._unacknowledged: list[int] = []
         self._introduced = asyncio.Event()
         self._when_unknown: list[Callable[[], None]] = []
 
     def next_sequence(self) -> int:
         """The number of a new request."""
-        self._sequence += 1
-        return self._sequence
+        return next(self._numbers)
 
     def received(self, sequence: int) -> None:
         """An answer arrived and what it brought is in hand."""
@@ -51,7 +57,19 @@ class Session:
         if self._introduced.is_set():
             return None
         self._unacknowledged.clear()
+        self._held_wanted = False
         return self._describe()
+
+    def list_held(self) -> None:
+        """The service asks for the tokens that the worker holds."""
+        self._held_wanted = True
+
+    def take_held(self) -> tuple[str, ...] | None:
+        """What the request about to be built lists, where the service has asked. It is repeated until answered."""
+        if not self._held_wanted:
+            return None
+        self._held_wanted = False
+        return self._describe().held
 
     def confirmed(self) -> None:
         """The service has answered an introduction."""

@@ -46,17 +46,20 @@ class Slots:
         """What a new request asks for; `answered` gives it back."""
         workflows, activities = self.unasked
         offer = Offer(half(workflows), half(activities))
+        self.promise(offer)
+        return offer
+
+    def promise(self, offer: Offer) -> None:
+        """A request asks for this; `answered` gives it back."""
         self._asked_workflows += offer.workflows
         self._asked_activities += offer.activities
-        return offer
 
     def reserve(self, offer: Offer) -> bool:
         """Asks for exactly this, where that much is free; `answered` gives it back."""
         workflows, activities = self.unasked
         if workflows < offer.workflows or activities < offer.activities:
             return False
-        self._asked_workflows += offer.workflows
-        self._asked_activities += offer.activities
+        self.promise(offer)
         return True
 
     def answered(self, offer: Offer) -> None:

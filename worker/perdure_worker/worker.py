@@ -194,7 +194,7 @@ class Worker:
     def _surroundings(self) -> Surroundings:
         namespace_path = f"/api/v1/namespaces/{quote(self._client.namespace, safe='')}"
         return Surroundings(
-            transport=self._client.service.connection,
+            servers=self._client.service.connection,
             converter=self._client.data_converter,
             meter=self._client.metric_meter,
             namespace=self._client.namespace,
@@ -202,7 +202,6 @@ class Worker:
             options=self._options,
             who=self._who(),
             namespace_path=namespace_path,
-            address=self._client.service.connection.address,
             queue_path=f"{namespace_path}/task-queues/{quote(self.task_queue, safe='')}",
         )
 

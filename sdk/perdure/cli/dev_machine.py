@@ -81,7 +81,8 @@ class DevMachine:
                 await migrate_database(dsn)
                 port = free_port(options.port)
                 environment = self._environment(dsn, port)
-                server = await self._keep("server", ("server",), environment, stack)
+                alone = environment | {"PERDURE_PROCESSES": "1"}  # the option means workers
+                server = await self._keep("server", ("server",), alone, stack)
                 await self._until_ready(server, port)
                 self._announce(port)
                 if options.files:

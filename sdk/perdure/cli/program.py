@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from perdure.cli.activity import activity
+from perdure.cli.cluster import cluster
 from perdure.cli.dev import dev
 from perdure.cli.exits import CommandError, Exit, one_line, status_of
 from perdure.cli.groups import Group
@@ -27,7 +28,7 @@ from perdure.exceptions import PerdureError, RPCError
 INTERRUPTED_MEANING = "Ctrl-C ended it"
 """Of status 130, which is 128 and the number of the signal, as shells say it."""
 
-LATER = ("schedule", "batch", "cluster", "replay", "config")
+LATER = ("schedule", "batch", "replay", "config")
 
 program: Group = Group(name="perdure", help="Durable execution for Python on Postgres.", later=LATER)
 for _command in (
@@ -40,6 +41,7 @@ for _command in (
     waitpoint,
     namespace,
     task_queue,
+    cluster,
     version,
     reload_check,
 ):

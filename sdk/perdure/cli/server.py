@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
@@ -15,11 +17,14 @@ from perdure.cli.exits import CommandError, Exit, usage_error
 from perdure.cli.extras import need_extra
 from perdure.cli.logs import configure_logs
 from perdure.cli.processes import run_process, run_until_stopped
-from perdure.cli.settings import SETTINGS, Role, option, options, settings_of
+from perdure.cli.server_processes import run_servers
+from perdure.cli.settings import SETTINGS, Role, as_variables, option, options, settings_of
 from perdure.cli.settings_file import META_KEY, config_option
 
 if TYPE_CHECKING:
     from perdure_server.config import ServerSettings
+
+    Serve: TypeAlias = Callable[[ServerSettings], Awaitable[None]]
 
 WHICH_POSTGRES = "say which Postgres: --database-url postgresql://user:password@host/database, or --embedded"
 
@@ -37,10 +42,13 @@ def server(ctx: click.Context, /, embedded: bool, data_dir: str, **values: Any) 
         raise usage_error(WHICH_POSTGRES if not embedded else "--embedded and --database-url exclude each other")
     settings = server_settings(values, ctx.meta.get(META_KEY, {}), os.environ)
     configure_logs(settings.log_format, settings.log_level, process="server")
+    if values["processes"] > 1:
+        os.environ.update(as_variables(values))
+    serve = partial(run_servers, processes=values["processes"]) if values["processes"] > 1 else _serve
     if embedded:
-        run_process(_serve_embedded(settings, Path(data_dir)))
+        run_process(_serve_embedded(settings, Path(data_dir), serve))
     else:
-        run_process(_serve(settings))
+        run_process(serve(settings))
 
 
 @click.command()
@@ -92,7 +100,7 @@ async def _serve(settings: ServerSettings) -> None:
         ) from None
 
 
-async def _serve_embedded(settings: ServerSettings, data_dir: Path) -> None:
+async def _serve_embedded(settings: ServerSettings, data_dir: Path, serve: Serve) -> None:
     import msgspec
 
     from perdure.cli.supervision.background import background
@@ -103,4 +111,4 @@ async def _serve_embedded(settings: ServerSettings, data_dir: Path) -> None:
     with background() as tasks:
         async with kept_postgres(data_dir, voice, tasks) as dsn:
             await migrate_database(dsn)
-            await _serve(msgspec.structs.replace(settings, database_url=dsn))
+            await serve(msgspec.structs.replace(settings, database_url=dsn))

@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from perdure._connection import Connection, ConnectionOptions
+from perdure._cluster import Cluster
+from perdure._connection import ConnectionOptions
 from perdure._query import LONG_POLL_SECONDS
 from perdure._service import Service
 from perdure.cli.exits import usage_error
@@ -101,7 +102,7 @@ async def connect(options: ServiceOptions) -> AsyncGenerator[CommandService]:
     Raises `RPCError`: `UNAVAILABLE` soon when nothing is there, `PROTOCOL_VERSION` when the two do not fit.
     """
     try:
-        connection = Connection(options.address, ConnectionOptions(api_key=options.api_key))
+        connection = Cluster(options.address, ConnectionOptions(api_key=options.api_key))
     except ValueError as error:
         raise usage_error(f"--address: {error}") from None
     try:

@@ -6,7 +6,7 @@ A flag goes over a `PERDURE_*` variable, that over the settings file, that over 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -98,7 +98,12 @@ _SERVERS = frozenset({Role.SERVER, Role.DEV})
 _PROCESSES = frozenset({Role.WORKER, Role.SERVER, Role.DEV})
 
 _ROWS = (
-    Setting(name="address", help="Where the service is.", roles=_CALLERS, default="http://127.0.0.1:7233"),
+    Setting(
+        name="address",
+        help="Where the service is; several servers of one cluster with commas between them.",
+        roles=_CALLERS,
+        default="http://127.0.0.1:7233",
+    ),
     Setting(name="namespace", help="The namespace.", roles=_CALLERS | _WORKERS, default="default"),
     Setting(name="api_key", help="The key that callers show and the server asks for.", roles=_EVERY),
     Setting(
@@ -114,7 +119,14 @@ _ROWS = (
         roles=_CALLERS | _WORKERS,
         default="default",
     ),
-    Setting(name="processes", help="Worker processes.", roles=_WORKERS, type=COUNT, default=1),
+    Setting(
+        name="processes",
+        help="How many processes: of the worker, or servers that share the shards on this host, the first on the port "
+        "and each other on the next.",
+        roles=_PROCESSES,
+        type=COUNT,
+        default=1,
+    ),
     Setting(name="identity", help="Who acts, in histories and lists; by default pid@host.", roles=_CALLERS),
     Setting(name="build_id", help="The version of the code; by default a hash of its source.", roles=_WORKER),
     Setting(
@@ -191,6 +203,11 @@ _ROWS = (
         default="127.0.0.1",
     ),
     Setting(
+        name="advertised_address",
+        help="Where other servers, clients and workers reach this one; by default http:// with host and port.",
+        roles=_SERVER,
+    ),
+    Setting(
         name="public_url",
         help="The address by which others reach the service; the URLs of waitpoints begin with it.",
         roles=_SERVER,
@@ -248,6 +265,15 @@ SETTINGS: MappingProxyType[str, Setting] = MappingProxyType({row.name: row for r
 def settings_of(role: Role) -> list[Setting]:
     """The settings that concern a role, in the order of the table."""
     return [setting for setting in _ROWS if role in setting.roles]
+
+
+def as_variables(values: Mapping[str, Any]) -> dict[str, str]:
+    """Settings for a child: in its environment, where no list of processes shows a key."""
+    told = {SETTINGS[name].variable: value for name, value in values.items() if value is not None}
+    return {
+        name: f"{value.total_seconds()}s" if isinstance(value, timedelta) else str(value)
+        for name, value in told.items()
+    }
 
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])

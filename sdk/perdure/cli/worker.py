@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import click
 
 from perdure.cli.exits import usage_error
 from perdure.cli.logs import configure_logs
-from perdure.cli.settings import SETTINGS, Role, options, settings_of
+from perdure.cli.settings import Role, as_variables, options, settings_of
 from perdure.cli.settings_file import config_option
 
 WORKER_OPTIONS = (
@@ -63,12 +61,3 @@ def worker(targets: tuple[str, ...], exit_with_parent: bool, **values: Any) -> N
         run_worker_process(process)
     except ValueError as error:
         raise usage_error(str(error)) from None
-
-
-def as_variables(values: Mapping[str, Any]) -> dict[str, str]:
-    """Settings for a child: in its environment, where no list of processes shows a key."""
-    told = {SETTINGS[name].variable: value for name, value in values.items() if value is not None}
-    return {
-        name: f"{value.total_seconds()}s" if isinstance(value, timedelta) else str(value)
-        for name, value in told.items()
-    }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -19,9 +21,11 @@ from perdure_server.engine.committer import Committer
 from perdure_server.engine.completions import Completions
 from perdure_server.engine.engine import Engine
 from perdure_server.engine.handout import Handout
+from perdure_server.engine.handover import Handover
 from perdure_server.engine.inbox import Inbox
 from perdure_server.engine.messages import Messages
 from perdure_server.engine.outbox import Outbox
+from perdure_server.engine.peers import Mail, Peers
 from perdure_server.engine.queries import Queries
 from perdure_server.engine.reads import Reads
 from perdure_server.engine.reopens import Reopens
@@ -30,6 +34,7 @@ from perdure_server.engine.standalone import Standalone
 from perdure_server.engine.starts import Starts
 from perdure_server.engine.update_with_start import UpdatesWithStart
 from perdure_server.engine.updates import Updates
+from perdure_server.engine.upkeep import Upkeep
 from perdure_server.engine.waitpoints import Waitpoints
 from perdure_server.frontend.port import OutcomeWait
 from perdure_server.matching.port import Times
@@ -40,8 +45,11 @@ from perdure_server.store.port import Store
 class EngineApi:
     """The engine and matching put together, and every operation of the service on them."""
 
-    def __init__(self, store: Store, committer: Committer, times: Times, settings: ServerSettings) -> None:
+    def __init__(
+        self, store: Store, committer: Committer, times: Times, settings: ServerSettings, peers: Peers | None = None
+    ) -> None:
         self.engine = Engine(store, committer, shards=settings.shards, settings=settings.engine, limits=settings.limits)
+        self.engine.wall = times.wall
         queries = Queries(self.engine)
         self.handout = Handout(self.engine, Completions(self.engine, queries), queries)
         queries.handout = self.handout
@@ -57,7 +65,10 @@ class EngineApi:
         self._reads = Reads(self.engine)
         self._standalone = Standalone(self.engine, self._starts, self._messages, self._reads)
         inbox = Inbox(self.engine, self._starts, self._messages)
-        self.engine.outbox = Outbox(self.engine, inbox)
+        self._mail = Mail(self.engine, inbox, peers)
+        self.engine.outbox = Outbox(self.engine, inbox, self._mail)
+        self.upkeep = Upkeep(self.engine)
+        self._handover = Handover(self.engine, self.upkeep, queries)
         self._async_activities = AsyncActivities(self.engine)
         self._waitpoints = Waitpoints(self.engine, settings.public_url)
 
@@ -69,7 +80,24 @@ class EngineApi:
         self.engine.timers.stop()
         self.engine.outbox.stop()
         self.engine.successions.stop()
+        self._resets.stop()
         self.engine.abandon()
+
+    def gain(self, shards: Collection[int]) -> None:
+        """These shards are ours from now on; `upkeep.run()` recovers them."""
+        self._handover.gain(shards)
+
+    async def give_up(self, shards: Collection[int]) -> None:
+        """Refuses what is new about these shards, and returns when the last commit about them has landed."""
+        await self._handover.give_up(shards)
+
+    def given(self, shards: Collection[int]) -> None:
+        """These shards are another server's by now."""
+        self._handover.given(shards)
+
+    async def deliver(self, body: bytes) -> bytes:
+        """What another server's run tells one of ours, and the answers (see `engine.peers`)."""
+        return await self._mail.take(body)
 
     async def start_workflow(
         self, namespace: str, workflow_id: str, request: svc.StartWorkflowRequest
@@ -219,7 +247,7 @@ class EngineApi:
         return await self._async_activities.heartbeat(namespace, request)
 
     async def poll(self, namespace: str, queue: str, request: tasks.PollRequest) -> tasks.PollAnswer:
-        self.engine.residents.namespace(namespace)
+        await self.engine.residents.namespaces.get(namespace)
         return await self.matching.poll(namespace, queue, request)
 
     async def respond(self, namespace: str, queue: str, request: tasks.RespondRequest) -> tasks.RespondAnswer:
@@ -229,7 +257,7 @@ class EngineApi:
         self.matching.leave(namespace, queue, request)
 
     async def describe_task_queue(self, namespace: str, name: str) -> svc.DescribeTaskQueueAnswer:
-        self.engine.residents.namespace(namespace)
+        await self.engine.residents.namespaces.get(namespace)
         return self.matching.describe(namespace, name)
 
     async def create_namespace(self, name: str, request: svc.CreateNamespaceRequest) -> svc.NamespaceInfo:
@@ -244,4 +272,4 @@ class EngineApi:
 
 def real_times() -> Times:
     """The clocks of this machine."""
-    return Times(clock=time.monotonic, wall=lambda: datetime.now(UTC), wake=asyncio.sleep)
+    return Times(clock=time.monotonic, wall=partial(datetime.now, UTC), wake=asyncio.sleep)

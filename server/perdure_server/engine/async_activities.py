@@ -19,11 +19,12 @@ from perdure_proto.async_activities import (
 )
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.ids import activities_of
 from perdure_proto.payload import NULL
 from perdure_proto.service import Acknowledged
 from perdure_server.engine.checks import check_id, check_payload
 from perdure_server.engine.execution import Execution
-from perdure_server.engine.residents import activities_of, is_uuid
+from perdure_server.engine.residents import is_uuid
 from perdure_server.engine.standalone import as_activity
 from perdure_server.engine.tokens import ActivityToken, parse
 from perdure_server.history import requests as req

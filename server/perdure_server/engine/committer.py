@@ -89,6 +89,11 @@ class Committer:
         return self._batches[-1]
 
     @property
+    def is_over(self) -> bool:
+        """Whether it commits no more: it was stopped, or the fence was lost."""
+        return self._is_over
+
+    @property
     def fence(self) -> Fence:
         """What we commit under; also what else we write depends on it."""
         return self._owner.fence

@@ -15,13 +15,14 @@ from perdure_proto.codec import decode_events
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import WorkflowExecutionSignaled
 from perdure_proto.failures import ApplicationFailure, Failure
-from perdure_server.engine.eager import commands_of, opens_run, result_of, take_eagerly
+from perdure_server.engine.eager import commands_of, opens_run, refused, result_of, take_eagerly
 from perdure_server.engine.execution import Execution, Held
 from perdure_server.engine.handout import on_activity, on_task
 from perdure_server.engine.tokens import ActivityToken, AnyToken, QueryToken, WorkflowToken, parse
 from perdure_server.history import requests as req
 from perdure_server.history.decision import Decision
 from perdure_server.matching.port import Session
+from perdure_server.store.port import StoreUnavailableError
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
@@ -76,7 +77,7 @@ class Completions:
             for index, completion in enumerate(completions):
                 reason = failed.get(_run_of(completion.token))
                 if reason is not None and results[index].code is None:
-                    results[index] = tasks.CompletionResult(code=reason.code, message=reason.message)
+                    results[index] = refused(reason)
         return results
 
     async def _one(
@@ -87,14 +88,16 @@ class Completions:
             if isinstance(completion, tasks.QueryTaskCompletion):
                 return await self._table[type(completion)](token, completion, session)
             execution = self._engine.residents.by_run.get(token.run_id)
-            if execution is None:
+            if execution is None and self._engine.residents.has_shard(token.shard_id):
                 execution = await self._engine.residents.find_run(token.shard_id, token.run_id)
             if execution is None or execution.queue_namespace != namespace:
                 raise ServiceError(Code.TASK_NOT_FOUND, f"the run of task {completion.token!r} does not exist")
             touched[execution.run_id] = execution
             return await self._table[type(completion)]((execution, token), completion, session)
         except ServiceError as error:
-            return tasks.CompletionResult(code=error.code, message=error.message)
+            return refused(error)
+        except StoreUnavailableError as error:  # the worker keeps all of them, and sends them again
+            raise ServiceError(Code.UNAVAILABLE, f"the database cannot be reached: {error}") from error
 
     async def _workflow_completed(
         self, at: tuple[Execution, AnyToken], completion: tasks.WorkflowTaskCompletion, session: Session
@@ -189,16 +192,16 @@ class Completions:
         fields = self._attempt(token, session)
         request = req.HeartbeatActivity(**fields, details=completion.details, encoding=completion.encoding)
         decision = self._engine.transact(execution, request)
-        refused = result_of(decision)
-        return refused if refused.code else tasks.CompletionResult(cancel_requested=bool(decision.answer))
+        result = result_of(decision)
+        return result if result.code else tasks.CompletionResult(cancel_requested=bool(decision.answer))
 
     async def _begin_transaction(
         self, at: tuple[Execution, AnyToken], completion: tasks.ActivityTransaction, session: Session
     ) -> tasks.CompletionResult:
         execution, token = at
         request = req.BeginTransaction(**self._attempt(token, session))
-        refused = result_of(await self._engine.outcomes.begin(execution, request))
-        return refused if refused.code else tasks.CompletionResult(place=self._place(execution, _activity(token)))
+        result = result_of(await self._engine.outcomes.begin(execution, request))
+        return result if result.code else tasks.CompletionResult(place=self._place(execution, _activity(token)))
 
     def _place(self, execution: Execution, token: ActivityToken) -> tasks.OutcomePlace:
         return tasks.OutcomePlace(

@@ -128,7 +128,9 @@ def opens_run(execution: Execution, commands: list[cmd.AnyCommand]) -> bool:
 
 def result_of(decision: Decision) -> CompletionResult:
     """What a decision is to the worker whose completion asked for it."""
-    refused = decision.refused
-    if refused is None:
-        return CompletionResult()
-    return CompletionResult(code=refused.code, message=refused.message)
+    return CompletionResult() if decision.refused is None else refused(decision.refused)
+
+
+def refused(error: ServiceError) -> CompletionResult:
+    """What an error is to the worker; one that belongs to another server is sent there."""
+    return CompletionResult(code=error.code, message=error.message, owner=error.details.get("address", ""))

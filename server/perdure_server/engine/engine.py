@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
@@ -31,6 +32,7 @@ from perdure_server.engine.parking import Parking
 from perdure_server.engine.residents import Residents
 from perdure_server.engine.starts import stage_first_events
 from perdure_server.engine.successions import Successions, must_wait
+from perdure_server.engine.tenures import Tenures
 from perdure_server.engine.timers import Timers
 from perdure_server.engine.tokens import ActivityToken
 from perdure_server.engine.transactor import Transactor
@@ -60,6 +62,9 @@ log = structlog.get_logger()
 
 _PRIORITY_DEFAULT = Priority()
 
+Attempts: TypeAlias = list[tuple[int, int, int]]
+"""Scheduled event id, attempt, and stamp."""
+
 
 class Engine:
     """The runs of one server. `start()` before the first request, `stop()` after the last."""
@@ -71,8 +76,12 @@ class Engine:
         self.committer = committer
         self.settings = settings
         self.limits = limits
+        self.wall: Callable[[], datetime] = partial(datetime.now, UTC)
         self.clock_offset: Callable[[], timedelta] = timedelta
-        self.residents = Residents(store, shards, self._adopt)
+        self.address_of: Callable[[int], str] = lambda _: ""
+        """Where the owner of a shard is; the composition root knows."""
+        self.tenures = Tenures(lambda shard_id: self.address_of(shard_id))  # noqa: PLW0108 - it is set later
+        self.residents = Residents(store, shards, self.tenures, self._adopt)
         self.transactor = Transactor(committer, self, settings, limits)
         self.timers = Timers(self.now, self._due)
         self.outcomes = Outcomes(self)
@@ -87,12 +96,16 @@ class Engine:
         """Runs that the sweep has settled, in order; they wait for their eviction or for the next touch."""
         self.backing_off: set[str] = set()
         """Runs whose workflow task failed since they were loaded."""
+        self.recovering: set[int] = set()
+        """Shards of which not all is in memory yet that ought to be."""
+        self.expected: dict[int, list[tuple[Execution, Attempts]]] = {}
+        """By shard in recovery: attempts that run somewhere, as their rows say."""
         self.dropped: set[RunKey] = set()
         """Runs whose memory could not be trusted: they are read again soon, for their timers run on."""
 
     def now(self) -> datetime:
         """Cluster time: our clock, corrected by what the heartbeats measured."""
-        return datetime.now(UTC) + self.clock_offset()
+        return self.wall() + self.clock_offset()
 
     def new_run_id(self) -> str:
         """An id for a run that begins now."""
@@ -101,10 +114,22 @@ class Engine:
     def transact(self, execution: Execution, request: req.Request, now: datetime | None = None) -> dec.Decision:
         """Decides and applies a request to a run in memory, at a time given or as of now."""
         if execution.is_lost:
-            raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+            raise self.refusal(execution)
         if execution.transactional:
             return self.outcomes.transact(execution, request, now)
         return self.transactor.transact(execution, request, now)
+
+    def refusal(self, execution: Execution) -> ServiceError:
+        """What those get who come with a run that memory has let go of."""
+        if execution.key.shard_id not in self.tenures.owned:
+            return self.tenures.refusal(execution.key.shard_id)
+        return ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+
+    def check_ours(self, execution: Execution) -> None:
+        """Law: nothing is staged about a shard that was given away; whoever tries has missed that the run is lost."""
+        if execution.key.shard_id not in self.tenures.owned:
+            log.error("stage_refused", run_id=execution.run_id, shard=execution.key.shard_id)
+            raise self.tenures.refusal(execution.key.shard_id)
 
     async def decided(self, execution: Execution, request: req.Request) -> dec.Decision:
         """The same for those who can wait: a request that is held is answered when it is decided."""
@@ -177,11 +202,15 @@ class Engine:
 
     def drop(self, execution: Execution, error: Exception) -> None:
         """The run's append did not land: memory is ahead of the log, so the run is read again when it is needed."""
+        self.committer.withdraw(execution.run_id, error)
+        if execution.key.shard_id in self.tenures.owned and not start_is_pending(execution):
+            self.dropped.add(execution.key)
+        self.let_go(execution, error)
+
+    def let_go(self, execution: Execution, error: Exception) -> None:
+        """The run leaves memory for good, and who waits for it is told."""
         execution.is_lost = True
         self.residents.remove(execution)
-        self.committer.withdraw(execution.run_id, error)
-        if not start_is_pending(execution):
-            self.dropped.add(execution.key)
         wake_all(execution.result_waiters)
         wake_all(execution.event_waiters)
         for waiters in execution.update_waiters.values():
@@ -313,11 +342,29 @@ class Engine:
         """Attempts that the rows say are running: their workers have a while to come back."""
         attempts = execution.state.activities.values()
         running = [(each.scheduled.event_id, each.attempt, each.stamp) for each in attempts if each.started_at]
-        if running:
-            delay = self.settings.worker_lost_after.total_seconds()
-            asyncio.get_running_loop().call_later(delay, self._miss_workers, execution, running)
+        if not running:
+            return
+        if execution.key.shard_id in self.recovering:
+            self.expected.setdefault(execution.key.shard_id, []).append((execution, running))
+        else:
+            self._expect(execution, running)
 
-    def _miss_workers(self, execution: Execution, running: list[tuple[int, int, int]]) -> None:
+    def recovered(self, shards: Iterable[int]) -> None:
+        """All of these shards is in memory that must be: workers are asked what they hold, and have a while for it.
+
+        The while begins now. Of what they listed before, that which was not in memory yet was not heard.
+        """
+        self.recovering.difference_update(shards)
+        for shard_id in shards:
+            for execution, running in self.expected.pop(shard_id, ()):
+                self._expect(execution, running)
+        self.matching.ask_held()
+
+    def _expect(self, execution: Execution, running: Attempts) -> None:
+        delay = self.settings.worker_lost_after.total_seconds()
+        asyncio.get_running_loop().call_later(delay, self._miss_workers, execution, running)
+
+    def _miss_workers(self, execution: Execution, running: Attempts) -> None:
         for scheduled_event_id, attempt, stamp in running:
             activity = execution.state.activities.get(scheduled_event_id)
             if activity is None or activity.started_at is None or execution.is_lost:
@@ -350,7 +397,8 @@ class Engine:
 
     def _due(self, run_id: str) -> None:
         execution = self.residents.by_run.get(run_id)
-        if execution is None or execution.is_lost:
+        # Timers ring on between the end of the committer and the close: what is due then is for the next owner.
+        if execution is None or execution.is_lost or self.committer.is_over:
             return
         execution.armed_at = None
         if execution.batch is not None and start_is_pending(execution):
@@ -361,7 +409,10 @@ class Engine:
             request = deadline.request
             if isinstance(request, req.TimeOutExecution):
                 request = req.TimeOutExecution(new_run_id=self.new_run_id())
-            self.transact(execution, request, now)  # at the moment that popped it, or a clock set back would lose it
+            try:
+                self.transact(execution, request, now)  # at the moment that popped it: a clock set back would lose it
+            except ServiceError:
+                return  # fenced off: the new owner has this deadline too
             if not execution.state.is_open:
                 break
         self.timers.arm(execution)

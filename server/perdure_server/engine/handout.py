@@ -25,7 +25,7 @@ from perdure_server.history import requests as req
 from perdure_server.history.deadlines import Deadline
 from perdure_server.history.state import ActivityState, StartedTask, WorkflowTaskState
 from perdure_server.history.transitions.workflow_task import suggests_continue_as_new
-from perdure_server.matching.port import Session, TaskRef
+from perdure_server.matching.port import Session, TaskKind, TaskRef
 from perdure_server.store.port import HistoryRow, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -113,9 +113,10 @@ class Handout:
         """Answers of a worker, once they are durable."""
         return await self._completions.complete(namespace, session, completions)
 
-    async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> None:
+    async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> int:
         """Pages parked tasks back."""
-        await self._engine.parking.refill(namespace, task_queue, "activity" if kind == "activity" else "workflow", room)
+        group: TaskKind = "activity" if kind == "activity" else "workflow"
+        return await self._engine.parking.refill(namespace, task_queue, group, room)
 
     def stop(self) -> None:
         """No more rows are written."""
@@ -143,7 +144,7 @@ class Handout:
             token = str(_token(execution, task, started))
             asyncio.get_running_loop().call_later(_READ_AGAIN_SECONDS, self._give_back, token)
             return None
-        if execution.state.workflow_task is not task or task.started is not started:
+        if execution.is_lost or execution.state.workflow_task is not task or task.started is not started:
             return None  # it ended while its history was read
         events.append(encode_events(self._in_memory(execution, task, started, session)))
         return WorkflowTask(

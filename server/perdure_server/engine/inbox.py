@@ -36,6 +36,8 @@ _MESSAGE_CAUSES: dict[str, str] = {
 }
 """Temporal's causes for what cannot be delivered; another code stands for itself."""
 _PARENT_CLOSED = "by parent close policy"
+_AGAIN = (Code.UNAVAILABLE, Code.WRONG_OWNER)
+"""What says nothing about the delivery: it is sent again."""
 
 
 class Source(Struct, frozen=True):
@@ -161,7 +163,7 @@ class Inbox:
         )
         closing = req.TerminateExecution(reason=_PARENT_CLOSED) if ends else cancel
         decision = await self._engine.decided(target, closing)
-        if decision.refused is not None and decision.refused.code == Code.UNAVAILABLE:
+        if decision.refused is not None and decision.refused.code in _AGAIN:
             raise decision.refused
         await self._engine.acknowledged(target)
         return Answer(target.run_id)
@@ -186,10 +188,14 @@ class Inbox:
         return Answer(parent.run_id)
 
     async def _reset_to(self, parent: Execution) -> Execution | None:
-        """Law: children that were started before the point of a reset belong to the new run."""
+        """Law: children that were started before the point of a reset belong to the new run.
+
+        A run that a reset has ended says itself which one goes on: of two copies of it only one is current.
+        """
         run: Execution | None = parent
         while run is not None and not run.state.is_open:
-            run_id = await self._engine.store.reset_run(run.key.shard_id, run.run_id)
+            run_id = getattr(run.state.closed, "reset_run_id", "")
+            run_id = run_id or await self._engine.store.reset_run(run.key.shard_id, run.run_id)
             if not run_id:
                 return run
             run = await self._engine.residents.find_run(run.key.shard_id, run_id)
@@ -264,6 +270,6 @@ def _is_child(target: Execution, source: Source, initiated_event_id: int = 0) ->
 
 def _cause(error: ServiceError, causes: dict[str, str]) -> str:
     """Why it can never be done. Raises what may go otherwise the next time."""
-    if error.code == Code.UNAVAILABLE:
+    if error.code in _AGAIN:
         raise error
     return causes.get(error.code, error.code)

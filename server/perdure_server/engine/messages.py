@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perdure_proto import service as svc
-from perdure_proto.errors import Code, ServiceError
 from perdure_server.engine.checks import check_arguments, check_header, check_signal_name
 from perdure_server.engine.earlier import Told
 from perdure_server.engine.execution import Execution
@@ -35,7 +34,7 @@ class Messages:
         if taken_by:
             return svc.Acknowledged(run_id=taken_by)
         if execution.is_lost:
-            raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+            raise self._engine.refusal(execution)
         signal = req.SignalExecution(
             signal_name=name,
             input=request.input,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +19,7 @@ from msgspec import structs
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.engine.execution import Execution
 from perdure_server.engine.inbox import Answer, Inbox, source_of
+from perdure_server.engine.peers import Mail
 from perdure_server.history import requests as req
 from perdure_server.history.outbox import Delivery
 from perdure_server.store.port import StoreUnavailableError
@@ -44,11 +45,12 @@ class LaneKey(NamedTuple):
 class Outbox:
     """Sends. `stop()` ends all that is under way; it is sent again after the next start."""
 
-    def __init__(self, engine: Engine, inbox: Inbox) -> None:
+    def __init__(self, engine: Engine, inbox: Inbox, peers: Mail) -> None:
         self._engine = engine
         self._inbox = inbox
+        self._peers = peers
         self._lanes: dict[LaneKey, deque[Delivery]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[LaneKey, asyncio.Task[None]] = {}
         self._under_way = asyncio.Semaphore(engine.settings.deliveries_under_way_max)
 
     def offer(self, execution: Execution, deliveries: Iterable[Delivery]) -> None:
@@ -67,16 +69,32 @@ class Outbox:
                 lane.append(delivery)
                 continue
             self._lanes[key] = deque([delivery])
-            task = asyncio.create_task(self._drain(key))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[key] = asyncio.create_task(self._drain(key))
+            self._tasks[key].add_done_callback(partial(self._drained, key))
         if not execution.owing:
             self._settle(execution)
 
     def stop(self) -> None:
         """Nothing more leaves."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
+
+    async def end(self, shards: Collection[int]) -> None:
+        """Nothing more leaves from runs of these shards: what is not answered is the next owner's to send again.
+
+        Law: nothing of the former owner comes after what the next one sends, or a child that is on its way would begin
+        when its parent has closed and has asked for its end.
+        """
+        ending = [task for key, task in self._tasks.items() if key.source.key.shard_id in shards]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    def _drained(self, key: LaneKey, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+        if task.cancelled():
+            self._lanes.pop(key, None)  # it may never have begun
 
     async def _drain(self, key: LaneKey) -> None:
         lane, execution, wait = self._lanes[key], key.source, _WAIT_FIRST_SECONDS
@@ -97,14 +115,16 @@ class Outbox:
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _WAIT_MAX_SECONDS)
         finally:
-            del self._lanes[key]
+            self._lanes.pop(key, None)
 
     async def _send(self, execution: Execution, lane: deque[Delivery]) -> None:
         """The head of the lane, or the signals at its head. They leave the lane when their answers are staged."""
-        source = source_of(execution)
-        signals = _signals(lane)
-        if len(signals) > 1:
-            answers = await self._inbox.take_signals(source, signals)
+        source, together = source_of(execution), _signals(lane) or [lane[0]]
+        shard_id = self._engine.residents.shard_of(*lane[0].target)
+        if shard_id not in self._engine.tenures.owned:
+            answers = await self._peers.tell(shard_id, source, together)
+        elif len(together) > 1:
+            answers = await self._inbox.take_signals(source, together)
         else:
             answers = [await self._inbox.take(source, lane[0])]
         for answer in answers:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -44,6 +44,9 @@ class Outcomes:
         self._begun: dict[tuple[str, int], float] = {}
         """(run, scheduled event) of pending transactional activities, and when they were looked for last, in order."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sealing: dict[Execution, int] = {}
+        """Runs that somebody seals activities of, or is to unseal them, and how many do."""
+        self._finished = asyncio.Event()
 
     def note(self, execution: Execution) -> None:
         """A run was loaded: its activities may have been allowed a transaction."""
@@ -76,14 +79,28 @@ class Outcomes:
 
     async def clear(self, execution: Execution, request: req.Request) -> None:
         """Seals what such a request would close. Whoever asked for it calls `leave` in the end."""
+        self._begin(execution)
         if execution.transactional:
             for scheduled_event_id in self._in_the_way(execution, request, self._engine.now()):
                 await self._seal(execution, scheduled_event_id)
 
     async def leave(self, execution: Execution) -> None:
         """Takes the seals away again that have closed nothing."""
-        if not execution.held:
-            await self._unseal_open(execution)
+        try:
+            if not execution.held:
+                await self._unseal_open(execution)
+        finally:
+            self._end(execution)
+
+    async def finish(self, shards: Collection[int]) -> None:
+        """Waits until nothing is sealed or unsealed any more of runs that were given away.
+
+        Law: seals are not written by commits, so the barrier of commits does not wait for them. One that came late
+        would take over the seal of the next owner, and take it away again from behind what that one has closed.
+        """
+        while any(execution.key.shard_id in shards for execution in self._sealing):
+            self._finished.clear()
+            await self._finished.wait()
 
     async def sweep(self) -> None:
         """Looks for the outcomes of all that has been pending for a while."""
@@ -125,6 +142,13 @@ class Outcomes:
 
     async def _decide_held(self, execution: Execution) -> None:
         """One after the other, in the order in which they came."""
+        self._begin(execution)
+        try:
+            await self._decide_all_held(execution)
+        finally:
+            self._end(execution)
+
+    async def _decide_all_held(self, execution: Execution) -> None:
         try:
             while execution.held and not execution.is_lost:
                 held = execution.held[0]
@@ -136,7 +160,7 @@ class Outcomes:
                     self._decide_again(execution, held)
         finally:
             while execution.held:  # lost from memory: whoever asks again finds what the log says
-                execution.held.popleft().settle(Decision(refused=held_in_vain()))
+                execution.held.popleft().settle(Decision(refused=self._engine.refusal(execution)))
         await self._unseal_open(execution)
 
     def _decide_again(self, execution: Execution, held: Held) -> None:
@@ -145,12 +169,14 @@ class Outcomes:
         except ServiceError as error:
             held.settle(Decision(refused=error))
         except Exception:
-            held.settle(Decision(refused=held_in_vain()))
+            held.settle(Decision(refused=self._engine.refusal(execution)))
             raise
 
     async def _seal(self, execution: Execution, scheduled_event_id: int) -> None:
         """Seals it, or completes it with the outcome that was first. Whoever asked looks whether it is done."""
         engine = self._engine
+        if execution.is_lost:
+            return
         try:
             row = await engine.store.seal_outcome(
                 engine.committer.fence, _key(execution, scheduled_event_id), str(uuid4())
@@ -204,15 +230,19 @@ class Outcomes:
         )
         self._engine.transactor.transact(execution, request)
 
+    def _begin(self, execution: Execution) -> None:
+        self._sealing[execution] = self._sealing.get(execution, 0) + 1
+
+    def _end(self, execution: Execution) -> None:
+        self._sealing[execution] -= 1
+        if not self._sealing[execution]:
+            del self._sealing[execution]
+            self._finished.set()
+
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def held_in_vain() -> ServiceError:
-    """The run left memory while its request was held."""
-    return ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
 
 
 def _key(execution: Execution, scheduled_event_id: int) -> ActivityKey:

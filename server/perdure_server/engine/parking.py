@@ -7,6 +7,7 @@ which nothing is parked has no clock. Law: what is paged back is owed again befo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from perdure_server.engine.execution import Execution
@@ -57,38 +58,54 @@ class Parking:
         row = self._returning or _row(execution, ref, kind, clock.turns)
         self._engine.transactor.stage(execution).park(row)
 
-    async def recover(self) -> None:
-        """Sets the clocks by what is parked, before anything else is."""
+    async def recover(self, shards: Sequence[int]) -> None:
+        """Sets the clocks by what is parked of these shards, before anything else of them is."""
         store = self._engine.store
-        for namespace_id, queue, kind_name, _ in await store.parked_queues():
+        for namespace_id, queue, kind_name, _ in await store.parked_queues(shards):
             kind: TaskKind = "activity" if kind_name == "activity" else "workflow"
             turns = self._clock((namespace_id, queue, kind)).turns
-            for each in await store.parked_turns(namespace_id, queue, kind, KEYS_KEPT_MAX):
+            for each in await store.parked_turns((namespace_id, queue, kind), shards, KEYS_KEPT_MAX):
                 turns.resume(each.priority, each.fairness_key, each.next, each.last)
 
-    def announce(self) -> None:
+    async def announce(self) -> None:
         """Tells matching of what is parked, once what is owed has its place again: that came before it."""
-        for namespace_id, queue, kind in self._clocks:
-            self._engine.matching.note_parked(self._engine.residents.name_of(namespace_id), queue, kind)
+        for namespace_id, queue, kind in list(self._clocks):
+            namespace = await self._engine.residents.namespaces.name_of(namespace_id)
+            self._engine.matching.note_parked(namespace, queue, kind)
 
-    async def refill(self, namespace: str, task_queue: str, kind: TaskKind, room: int) -> None:
-        """Pages parked tasks back: owed again, and offered once that is durable."""
-        engine = self._engine
-        queue = engine.residents.namespace(namespace).namespace_id, task_queue, kind
+    async def refill(self, namespace: str, task_queue: str, kind: TaskKind, room: int) -> int:
+        """Pages parked tasks back: owed again, and offered once that is durable. Some need no worker any more."""
+        engine, taken = self._engine, 0
+        queue = (await engine.residents.namespaces.get(namespace)).namespace_id, task_queue, kind
         clock = self._clock(queue)
+        await self._land(clock)  # what is on its way to the store would be missed, and nobody would look again
         all_landed = clock.parked == clock.landed
-        page = await engine.store.parked_tasks(*queue, room)
+        page = await engine.store.parked_tasks(queue, sorted(engine.tenures.owned), room)
         for row in page:
-            execution = await engine.residents.find_run(row.shard_id, row.run_id)
-            if execution is None or row.scheduled_event_id not in execution.parked:
+            execution = await self._find(row)
+            if execution is None:
                 continue
             engine.committer.make_room()
             self._bring_back(execution, row, clock.turns)
+            taken += 1
         if not page and all_landed and clock.parked == clock.landed:
             self._clocks.pop(queue, None)
+        await self._land(clock)
+        return taken
+
+    async def _land(self, clock: Clock) -> None:
         parked = clock.parked
-        await engine.committer.drain()
+        await self._engine.committer.drain()
         clock.landed = parked
+
+    async def _find(self, row: Parked) -> Execution | None:
+        """The run of a parked task, if it is ours still and the task is parked still."""
+        if row.shard_id not in self._engine.tenures.owned:
+            return None
+        execution = await self._engine.residents.find_run(row.shard_id, row.run_id)
+        if execution is None or execution.is_lost or row.scheduled_event_id not in execution.parked:
+            return None
+        return execution
 
     def _bring_back(self, execution: Execution, row: Parked, turns: Turns) -> None:
         execution.parked.discard(row.scheduled_event_id)

@@ -6,6 +6,7 @@ A query waits until no workflow task is due: the state after the last completed 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from perdure_server.engine.handout import Handout
 
 
+_NUMBER_BITS = 48
+
+
 class Pending(Struct):
     """A query that a client waits for."""
 
@@ -39,7 +43,8 @@ class Queries:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pending: dict[int, Pending] = {}
-        self._number = 0
+        # Not from 1: the answer to a query of a former owner must not be taken for one of ours.
+        self._number = secrets.randbits(_NUMBER_BITS)
         self.handout: Handout
 
     async def query(
@@ -70,6 +75,8 @@ class Queries:
             raise ServiceError(Code.QUERY_TIMED_OUT, self._why(execution, timeout)) from None
         finally:
             del self._pending[number]
+            if pending.answered.done() and not pending.answered.cancelled():
+                pending.answered.exception()  # seen: who waited may have been told already
         if result.failure is not None:
             raise ServiceError(Code.QUERY_FAILED, result.failure.message, failure=result.failure)
         return QueryWorkflowAnswer(result=result.result, encoding=result.encoding)
@@ -107,6 +114,12 @@ class Queries:
                 return True
         return False
 
+    def end(self, execution: Execution, error: ServiceError) -> None:
+        """The run is another server's now: who waits asks there."""
+        for pending in self._pending.values():
+            if pending.execution is execution and not pending.answered.done():
+                pending.answered.set_exception(error)
+
     def give_back(self, token: QueryToken) -> None:
         """The worker is gone: another is asked."""
         pending = self._pending.get(token.number)
@@ -129,7 +142,7 @@ class Queries:
             await waiter
             await execution.landed()
         if execution.is_lost:
-            raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+            raise self._engine.refusal(execution)
 
     def _offer(self, number: int, pending: Pending) -> None:
         execution = pending.execution

@@ -44,9 +44,7 @@ class Reads:
         execution = await self._engine.residents.find(namespace, workflow_id, run_id)
         was_open = execution.state.is_open
         if was_open and wait_s > 0:
-            await self._wait(execution.result_waiters, wait_s)
-        if execution.is_lost:
-            raise ServiceError(Code.UNAVAILABLE, "the run is being read again: try again")
+            await self._wait(execution, execution.result_waiters, wait_s)
         answer = result_answer(execution)
         if not (was_open and execution.state.closed and execution.batch is None):  # else its close confirms the read
             await self._engine.settled(execution)
@@ -59,7 +57,7 @@ class Reads:
         execution = await self._engine.residents.find(namespace, workflow_id, run_id)
         await self._engine.settled(execution)
         if wait_s > 0 and execution.state.is_open and execution.state.last_event_id <= after:
-            await self._wait(execution.event_waiters, wait_s)
+            await self._wait(execution, execution.event_waiters, wait_s)
             await execution.landed()
         rows = await self._engine.store.history(
             execution.key.shard_id, execution.run_id, after, self._engine.settings.history_page_rows
@@ -120,7 +118,7 @@ class Reads:
 
     async def list_workflows(self, namespace: str, query: str, limit: int, cursor: str) -> svc.ListWorkflowsAnswer:
         """A page of executions, newest first."""
-        row = self._engine.residents.namespace(namespace)
+        row = await self._engine.residents.namespaces.get(namespace)
         if not 1 <= limit <= _PAGE_MAX:
             raise ServiceError(Code.INVALID_ARGUMENT, f"limit must be from 1 to {_PAGE_MAX}")
         await self._engine.committer.drain()
@@ -129,7 +127,7 @@ class Reads:
 
     async def count_workflows(self, namespace: str, query: str) -> svc.CountWorkflowsAnswer:
         """How many executions fit."""
-        row = self._engine.residents.namespace(namespace)
+        row = await self._engine.residents.namespaces.get(namespace)
         await self._engine.committer.drain()
         return svc.CountWorkflowsAnswer(count=await self._engine.store.count_executions(row.namespace_id, query))
 
@@ -146,15 +144,19 @@ class Reads:
 
     async def describe_namespace(self, name: str) -> svc.NamespaceInfo:
         """One namespace."""
-        return _namespace_info(self._engine.residents.namespace(name))
+        return _namespace_info(await self._engine.residents.namespaces.get(name))
 
     async def list_namespaces(self) -> svc.ListNamespacesAnswer:
         """All of them."""
-        rows = sorted(self._engine.residents.namespaces.values(), key=lambda row: row.name)
+        namespaces = self._engine.residents.namespaces
+        await namespaces.look_again()
+        rows = sorted(namespaces.by_name.values(), key=lambda row: row.name)
         return svc.ListNamespacesAnswer(namespaces=tuple(map(_namespace_info, rows)))
 
-    async def _wait(self, waiters: list[asyncio.Future[None]], wait_s: float) -> None:
-        """Until what is waited for has happened, or the time is over."""
+    async def _wait(self, execution: Execution, waiters: list[asyncio.Future[None]], wait_s: float) -> None:
+        """Until what is waited for has happened, or the time is over. Raises when memory lets go of the run."""
+        if execution.is_lost:
+            raise self._engine.refusal(execution)  # nobody would wake who waits for it
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         waiters.append(waiter)
@@ -166,6 +168,8 @@ class Reads:
             timer.cancel()
             if waiter in waiters:
                 waiters.remove(waiter)
+        if execution.is_lost:
+            raise self._engine.refusal(execution)
 
     def _pending_task(self, execution: Execution) -> svc.PendingWorkflowTask | None:
         task = execution.state.workflow_task

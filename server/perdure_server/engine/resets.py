@@ -9,6 +9,8 @@ the current run; the switch is made only when nothing of that run is staged or u
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
@@ -50,6 +52,7 @@ class Resets:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._under_way: dict[tuple[str, str, str], asyncio.Task[svc.ResetWorkflowAnswer]] = {}
 
     async def reset(
         self, namespace: str, workflow_id: str, request: svc.ResetWorkflowRequest
@@ -59,12 +62,35 @@ class Resets:
             check_id("request_id", request.request_id, self._engine.limits)
         if (request.event_id > 0) + bool(request.point) + bool(request.activity_id) != 1:
             raise ServiceError(Code.INVALID_ARGUMENT, f"say where to go back to: one of {_POINTS}")
+        if not request.request_id:
+            return await self._reset(namespace, workflow_id, request)
+        # A repeat that comes while the first is under way would find no run of that request id yet.
+        key = namespace, workflow_id, request.request_id
+        if key not in self._under_way:
+            self._under_way[key] = asyncio.create_task(self._reset(namespace, workflow_id, request))
+            self._under_way[key].add_done_callback(partial(self._ended, key))
+        return await asyncio.shield(self._under_way[key])
+
+    def stop(self) -> None:
+        """Whoever asked has gone, or asks elsewhere."""
+        for task in self._under_way.values():
+            task.cancel()
+
+    def _ended(self, key: tuple[str, str, str], task: asyncio.Task[svc.ResetWorkflowAnswer]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # told to those who wait, if anybody does
+
+    async def _reset(
+        self, namespace: str, workflow_id: str, request: svc.ResetWorkflowRequest
+    ) -> svc.ResetWorkflowAnswer:
         base = await self._engine.residents.find(namespace, workflow_id, request.run_id)
         known = await self.known(base, request.request_id)
         if known:
             return svc.ResetWorkflowAnswer(run_id=known, reset=False)
         await self._engine.settled(base)
         until = await self._point(base, request)
+        await base.landed()  # the point may be newer than what was settled, and the copy is made from the log
         copy = await self._copy(base, until)
         messages = MessagesAfter(self._engine, base, until, frozenset(request.reapply_exclude))
         execution = await self._switch(base, copy, messages, request)
@@ -229,10 +255,8 @@ class Resets:
         found: list[req.RecordChildClosed] = []
         source = source_of(base)
         for event_id, child in state.children.items():
-            namespace = child.initiated.namespace or base.namespace
-            try:
-                execution = await self._engine.residents.find(namespace, child.initiated.workflow_id)
-            except ServiceError:
+            execution = await self._child(child.initiated.namespace or base.namespace, child.initiated.workflow_id)
+            if execution is None:
                 continue  # it never began, or retention removed it
             started, closed = execution.state.started, execution.state.closed
             begun_by = started.parent_run_id, started.parent_initiated_event_id
@@ -246,6 +270,14 @@ class Resets:
                 )
             )
         return tuple(found)
+
+    async def _child(self, namespace: str, workflow_id: str) -> Execution | None:
+        """A child as it is; one that is another server's as it is in the log, where its end is before it is told."""
+        try:
+            return await self._engine.residents.find(namespace, workflow_id)
+        except ServiceError as error:
+            is_elsewhere = error.code is Code.WRONG_OWNER
+            return await self._engine.residents.glance(namespace, workflow_id) if is_elsewhere else None
 
     def _stage(self, following: Execution, current: Execution, request_key: str, decision: Decision) -> None:
         """Law: nothing may come between the end of the one and the start of the other, or a batch might end there."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from perdure_proto import events as ev
 from perdure_proto import service as svc
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.ids import activities_of
 from perdure_server.engine.checks import check_activity_start
 from perdure_server.engine.messages import Messages
 from perdure_server.engine.reads import Reads
-from perdure_server.engine.residents import activities_of
 from perdure_server.engine.starts import ActivityStartRequest, Starts
 
 if TYPE_CHECKING:

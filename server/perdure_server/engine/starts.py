@@ -97,7 +97,7 @@ class Starts:
         check_start(workflow_id, request, engine.limits)
         if request.start_signal is not None:
             check_start_signal(request.start_signal, engine.limits)
-        namespace_id = engine.residents.namespace(namespace).namespace_id
+        namespace_id = (await engine.residents.namespaces.get(namespace)).namespace_id
         for _ in range(_TRIES_MAX):
             current = engine.residents.current.get((namespace, workflow_id))
             if current is None:
@@ -231,10 +231,12 @@ class Starts:
         self, namespace: str, namespace_id: int, workflow_id: str, request: StartWorkflowRequest, replaces: str = ""
     ) -> Execution:
         engine = self._engine
+        shard_id = engine.residents.shard_of(namespace, workflow_id)
+        engine.tenures.check(shard_id)
         engine.committer.make_room()
         run_id = engine.new_run_id()
         started = started_event(workflow_id, run_id, request, engine)
-        key = RunKey(engine.residents.shard_of(namespace, workflow_id), run_id)
+        key = RunKey(shard_id, run_id)
         execution = Execution(key, (namespace, workflow_id), namespace_id, begin(run_id, started))
         if not replaces:
             execution.past = NO_PAST

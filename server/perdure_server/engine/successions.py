@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from perdure_proto.errors import ServiceError
 from perdure_server.engine.execution import Execution
 from perdure_server.store.port import StoreUnavailableError
 
@@ -61,7 +62,7 @@ class Successions:
             try:
                 before = await self._engine.residents.find_run(execution.key.shard_id, run_id)
                 break
-            except StoreUnavailableError as error:
+            except (StoreUnavailableError, ServiceError) as error:  # the shard may be given away meanwhile
                 log.info("succession_repeated", run_id=execution.run_id, reason=str(error))
                 await asyncio.sleep(_RETRY_SECONDS)
         execution.seeks_after = False

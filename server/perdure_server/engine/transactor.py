@@ -76,6 +76,9 @@ class Outlet(Protocol):
     def arm(self, execution: Execution) -> None:
         """The earliest deadline of a run may have changed."""
 
+    def check_ours(self, execution: Execution) -> None:
+        """Raises if the shard of the run is not ours: nothing about it may be written."""
+
     def drop(self, execution: Execution, error: Exception) -> None:
         """The run's append did not land."""
 
@@ -126,6 +129,7 @@ class Transactor:
 
     def stage(self, execution: Execution) -> Staged:
         """The place of a run in the open batch."""
+        self._outlet.check_ours(execution)
         staged = self._committer.stage(execution.key, execution.workflow, execution.head)
         batch = self._committer.open_batch
         if execution.batch is not batch:

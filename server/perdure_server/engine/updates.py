@@ -69,6 +69,8 @@ class Updates:
             return known
         if update_id not in execution.state.updates and update_id not in execution.state.admitted:
             raise ServiceError(Code.UPDATE_NOT_FOUND, f"no update {update_id!r} in run {execution.run_id}")
+        if execution.is_lost:
+            raise self._engine.refusal(execution)  # nobody would wake who waits for it
         return await self.outcome_of(await_update(execution, update_id, wait.stage), timedelta(seconds=wait.wait_s))
 
     def admit(self, execution: Execution, name: str, request: svc.UpdateWorkflowRequest) -> UpdateWaiter:

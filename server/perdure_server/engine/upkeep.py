@@ -2,13 +2,16 @@
 
 Law: `wakes` is the timer queue and the recovery list. The scan runs from its last bound to the look-ahead; a run leaves
 memory only when its row says exactly when it must be looked at next, and that is after the scan's bound.
+
+A shard that was gained waits for its recovery: what is owed, then what is due up to the bound of the scan. From then on
+the scan looks after it. A shard that is given away meanwhile, even if it is gained again, is left out of what goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -35,41 +38,69 @@ _OPEN = STATUS_NUMBERS["RUNNING"], STATUS_NUMBERS["PAUSED"]
 class Upkeep:
     """Keeps memory and store in step."""
 
-    def __init__(self, engine: Engine, shards: Sequence[int]) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._shards = list(shards)
+        self._waiting: dict[int, None] = {}
+        """Shards that wait for their recovery, or are in it."""
+        self._recovered: set[int] = set()
+        self._gained = asyncio.Event()
         self._scanned_until: datetime | None = None
+        """What is due before is in memory: nothing of that leaves it."""
+        self._found_until: datetime | None = None
+        """How far the last scan came that was not cut off."""
+
+    def expect(self, shards: Iterable[int]) -> None:
+        """These shards were gained: they are recovered in the background."""
+        self._waiting.update(dict.fromkeys(shards))
+        self._engine.recovering.update(self._waiting)
+        self._gained.set()
+
+    def forget(self, shards: Iterable[int]) -> None:
+        """These are not ours any more."""
+        for shard_id in shards:
+            self._waiting.pop(shard_id, None)
+            self._recovered.discard(shard_id)
+            self._engine.recovering.discard(shard_id)
+            self._engine.expected.pop(shard_id, None)
 
     async def recover(self) -> int:
-        """Loads all to which something is owed, in pages; then everything due soon. Returns how many runs."""
-        engine, loaded, after = self._engine, 0, None
-        await engine.parking.recover()
-        while True:
-            page = await engine.store.owed_runs(self._shards, after, engine.settings.load_page)
-            await self._load(page)
-            loaded += len(page)
-            if len(page) < engine.settings.load_page:
-                break
-            after = RunKey(page[-1].shard_id, page[-1].run_id)
-        engine.parking.announce()
-        return loaded + await self.scan()
+        """Recovers all shards that wait for it, also those that are gained meanwhile. Returns how many runs."""
+        loaded = 0
+        while self._waiting:
+            tenures = {shard_id: self._engine.tenures.tenure(shard_id) for shard_id in self._waiting}
+            loaded += await self._recover(tenures)
+        return loaded
 
     async def scan(self) -> int:
         """Loads the runs whose time comes before the look-ahead ends."""
         engine = self._engine
-        until = engine.now() + engine.settings.look_ahead
-        since, after, found = self._scanned_until, None, 0
+        since, until = self._found_until, engine.now() + engine.settings.look_ahead
         self._scanned_until = until  # first: what is written meanwhile and is due before is armed in memory
-        while True:
-            page = await engine.store.due_runs(since, until, after, engine.settings.load_page)
-            await self._load(page)
-            found += len(page)
-            if len(page) < engine.settings.load_page:
-                return found
-            after = page[-1]
+        tenures = {shard_id: engine.tenures.tenure(shard_id) for shard_id in self._recovered}
+        found = await self._load_due(tenures, since, until)
+        self._found_until = until  # not before: what a scan missed that was cut off, the next one must find
+        return found
 
     async def run(self) -> None:
-        """Scans, sweeps and removes until cancelled. An outage of Postgres is waited out."""
+        """Recovers, scans, sweeps and removes until cancelled. An outage of Postgres is waited out."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._recover_forever())
+            both.create_task(self._look_forever())
+
+    async def _recover_forever(self) -> None:
+        while True:
+            await self._gained.wait()
+            self._gained.clear()
+            try:
+                loaded = await self.recover()
+            except (StoreUnavailableError, ServiceError) as error:
+                log.warning("recovery_repeated", reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._gained.set()
+            else:
+                log.info("recovered", executions=loaded)
+
+    async def _look_forever(self) -> None:
         settings = self._engine.settings
         next_scan = time.monotonic() + settings.scan_every.total_seconds()
         next_retention = time.monotonic() + _RETENTION_EVERY_SECONDS
@@ -83,8 +114,7 @@ class Upkeep:
                     await self.scan()
                     next_scan = time.monotonic() + settings.scan_every.total_seconds()
                 if time.monotonic() >= next_retention:
-                    await self._engine.store.delete_expired(_RETENTION_ROWS)
-                    await self._engine.store.delete_orphans(_RETENTION_ROWS)
+                    await self.remove_expired()
                     next_retention = time.monotonic() + _RETENTION_EVERY_SECONDS
             except (StoreUnavailableError, ServiceError) as error:
                 log.warning("upkeep_repeated", reason=str(error))
@@ -93,8 +123,15 @@ class Upkeep:
     async def reload(self) -> None:
         """Reads runs again that were dropped because an append of theirs did not land."""
         for key in list(self._engine.dropped):
-            await self._engine.residents.load(key)
+            if key.shard_id in self._engine.tenures.owned:
+                await self._engine.residents.load(key)
             self._engine.dropped.discard(key)
+
+    async def remove_expired(self) -> None:
+        """Retention. Each server removes what is in its own shards, so that no two of them want the same rows."""
+        owned = sorted(self._engine.tenures.owned)
+        await self._engine.store.delete_expired(owned, _RETENTION_ROWS)
+        await self._engine.store.delete_orphans(owned, _RETENTION_ROWS)
 
     def sweep(self) -> None:
         """Clears what is owed no more, and lets idle runs leave memory. It looks only at what changed since."""
@@ -134,11 +171,65 @@ class Upkeep:
             if not self._can_evict(execution) or not self._evict(execution):
                 engine.idle[run_id] = now
 
-    async def _load(self, page: Sequence[WakeRow]) -> None:
+    async def _recover(self, tenures: Mapping[int, int]) -> int:
+        """What is parked, owed and due soon in these shards, as long as they are ours."""
+        engine = self._engine
+        await engine.parking.recover(self._lasting(tenures))
+        loaded = await self._load_owed(tenures)
+        await engine.parking.announce()
+        loaded += await self._catch_up(tenures)
+        recovered = self._lasting(tenures)
+        for shard_id in recovered:
+            self._waiting.pop(shard_id, None)
+        self._recovered.update(recovered)
+        engine.recovered(recovered)
+        return loaded
+
+    async def _load_owed(self, tenures: Mapping[int, int]) -> int:
+        engine, loaded, after = self._engine, 0, None
+        while shards := self._lasting(tenures):
+            page = await engine.store.owed_runs(shards, after, engine.settings.load_page)
+            await self._load(page, tenures)
+            loaded += len(page)
+            if len(page) < engine.settings.load_page:
+                break
+            after = RunKey(page[-1].shard_id, page[-1].run_id)
+        return loaded
+
+    async def _catch_up(self, tenures: Mapping[int, int]) -> int:
+        """What is due in shards that the scan has not looked after, up to its bound, wherever that is by then."""
+        if self._scanned_until is None:
+            self._scanned_until = self._found_until = self._engine.now() + self._engine.settings.look_ahead
+        found, since = 0, None
+        while since is None or since < self._scanned_until:
+            until = self._scanned_until
+            found += await self._load_due(tenures, since, until)
+            since = until
+        return found
+
+    async def _load_due(self, tenures: Mapping[int, int], since: datetime | None, until: datetime) -> int:
+        engine, found, after = self._engine, 0, None
+        while shards := self._lasting(tenures):
+            page = await engine.store.due_runs(shards, (since, until), after, engine.settings.load_page)
+            await self._load(page, tenures)
+            found += len(page)
+            if len(page) < engine.settings.load_page:
+                break
+            after = page[-1]
+        return found
+
+    def _lasting(self, tenures: Mapping[int, int]) -> list[int]:
+        """Those of these shards that were ours all the time since."""
+        return [shard_id for shard_id, tenure in tenures.items() if self._engine.tenures.lasts(shard_id, tenure)]
+
+    async def _load(self, page: Sequence[WakeRow], tenures: Mapping[int, int]) -> None:
+        """Law: what was read before its shard was given away is not believed, even if it was gained again."""
         engine = self._engine
         keys = [RunKey(row.shard_id, row.run_id) for row in page if row.run_id not in engine.residents.by_run]
         for stored in await engine.store.load_runs(keys, STATE_VERSION) if keys else []:
-            engine.residents.install(stored, is_current=stored.status in _OPEN)
+            namespace = await engine.residents.namespaces.name_of(stored.namespace_id)
+            if engine.tenures.lasts(stored.key.shard_id, tenures[stored.key.shard_id]):
+                engine.residents.install(stored, namespace, is_current=stored.status in _OPEN)
 
     def _forget_closed(self, execution: Execution) -> None:
         if not execution.is_busy():

@@ -54,6 +54,7 @@ class WaitpointKeys:
         found = self._open(text)
         if found is None:
             await self._refresh(READ_AGAIN_AFTER)
+            await self._engine.residents.namespaces.look_again()  # another server may have made the namespace
             found = self._open(text)
         if found is None:
             raise ServiceError(Code.WAITPOINT_TOKEN_INVALID, _NOT_OURS)
@@ -61,7 +62,7 @@ class WaitpointKeys:
         if row.valid_until is not None and row.valid_until <= self._engine.now():
             message = f"the secret of this token was changed, and it was good until {row.valid_until.isoformat()}"
             raise ServiceError(Code.WAITPOINT_TOKEN_INVALID, message)
-        namespace = self._engine.residents.find_name(token.namespace_id)
+        namespace = self._engine.residents.namespaces.find_name(token.namespace_id)
         assert namespace is not None, "its key was found by the name"
         return token, [sealed(token, key_of(one.secret, namespace)) for one in self._rows]
 
@@ -73,7 +74,7 @@ class WaitpointKeys:
         return None
 
     def _key(self, secret: bytes, namespace_id: int) -> bytes | None:
-        namespace = self._engine.residents.find_name(namespace_id)
+        namespace = self._engine.residents.namespaces.find_name(namespace_id)
         return None if namespace is None else key_of(secret, namespace)
 
     async def _refresh(self, older_than: timedelta) -> None:

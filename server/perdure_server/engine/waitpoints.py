@@ -44,7 +44,7 @@ class Waitpoints:
 
     async def settings(self, namespace: str) -> svc.WaitpointSettings:
         """What a worker needs to make tokens of its namespace."""
-        row = self._engine.residents.namespace(namespace)
+        row = await self._engine.residents.namespaces.get(namespace)
         return svc.WaitpointSettings(
             key=(await self._keys.current(namespace)).hex(),
             namespace_id=row.namespace_id,

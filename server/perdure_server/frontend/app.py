@@ -12,18 +12,23 @@ from aiohttp.typedefs import Handler as WebHandler
 from msgspec import Struct
 
 from perdure_proto import PROTOCOL_VERSION
-from perdure_proto.channel import CHANNEL_PATH
+from perdure_proto.channel import CHANNEL_PATH, SHARD_MAP_HEADER
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import VersionAnswer
 from perdure_server.config import ServerSettings
 from perdure_server.frontend.answers import as_service_error, error_answer, json_answer
+from perdure_server.frontend.asked import Asked
+from perdure_server.frontend.broken_http import http_logger
 from perdure_server.frontend.channel import Channel
+from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
 from perdure_server.frontend.guard import OPEN_PATHS, RESUME_PREFIX, Guard
 from perdure_server.frontend.handlers import Desk
+from perdure_server.frontend.internal import Internal
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations, refusal
-from perdure_server.frontend.port import Api, Health
+from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, Peers
+from perdure_server.frontend.port import Api, Cluster, Health, Whole
 from perdure_server.frontend.routes import PREFIX
 
 KEEP_ALIVE_SECONDS = 75.0
@@ -34,6 +39,7 @@ class FrontendOptions(Struct, frozen=True, kw_only=True):
 
     server_version: str = "0"
     hosts: frozenset[str] = frozenset()
+    cluster: Cluster = Whole()
 
 
 class Frontend:
@@ -51,7 +57,10 @@ class Frontend:
             protocol_version_min=PROTOCOL_VERSION,
             server_id=settings.name,
         )
-        self._operations = Operations(Desk(api, settings.limits, version))
+        cluster = self._options.cluster
+        self._operations = Operations(Desk(api, settings.limits, version, cluster))
+        self._forwarding = Forwarding(self._operations, cluster)
+        self._internal = Internal(api, cluster)
         self._channels: set[Channel] = set()
         self._guard = Guard(settings, self._options.hosts)
         self._document = b""
@@ -63,8 +72,15 @@ class Frontend:
         self.app.router.add_get("/healthz", self._healthz)
         self.app.router.add_get("/readyz", self._readyz)
         self.app.router.add_get("/api/openapi.json", self._openapi)
+        self.app.router.add_post(DELIVER_PATH, self._internal.deliver)
+        self.app.router.add_post(LOOK_PATH, self._internal.look)
         self.app.router.add_get(CHANNEL_PATH, self._channel)
         self.app.router.add_route("*", PREFIX + "{path:.*}", self._serve)
+
+    def meet(self, peers: Peers, key: bytes) -> None:
+        """The other servers, and the key by which they know each other: from now on requests are passed on."""
+        self._forwarding.peers = peers
+        self._internal.key = key
 
     async def start(self) -> None:
         """Listen."""
@@ -73,6 +89,7 @@ class Frontend:
             self.app,
             handler_cancellation=True,
             access_log=None,
+            logger=http_logger,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             shutdown_timeout=self._settings.drain.total_seconds(),
         )
@@ -91,6 +108,7 @@ class Frontend:
         """Take no new connections, and end every wait of a client. Workers' polls are ended by matching."""
         self.draining = True
         self._operations.drain()
+        self._forwarding.drain()
         for channel in self._channels:
             channel.drain()
         if self._site is not None:
@@ -129,13 +147,21 @@ class Frontend:
         return answer
 
     async def _serve(self, request: web.Request) -> web.Response:
-        endpoint, names, query = self._operations.find(request.method, request.raw_path)
+        endpoint, names = self._operations.find(request.method, request.raw_path)
         body = await request.read() if endpoint.decoder is not None else b""
-        return json_answer(await self._operations.run(endpoint, names, query, body))
+        asked = Asked(endpoint, names, request.raw_path, body)
+        try:
+            return json_answer(await self._operations.run(asked))
+        except ServiceError as error:
+            if SHARD_MAP_HEADER in request.headers or not is_elsewhere(error):
+                raise
+            status, answer = await self._forwarding.elsewhere(asked, error)
+            return json_answer(answer, status)
 
     async def _channel(self, request: web.Request) -> web.StreamResponse:
         """Many requests over one connection."""
-        channel = Channel(self._operations, self._settings.limits)
+        keeps_map = SHARD_MAP_HEADER in request.headers
+        channel = Channel(self._operations, self._forwarding, self._settings.limits, keeps_map=keeps_map)
         self._channels.add(channel)
         if self.draining:
             channel.drain()

@@ -24,6 +24,8 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.config import Limits
 from perdure_server.frontend.answers import body_too_large
+from perdure_server.frontend.asked import Asked
+from perdure_server.frontend.forwarding import OK, Forwarding, is_elsewhere
 from perdure_server.frontend.operations import Operations, refusal
 
 HEARTBEAT_SECONDS = 20.0
@@ -38,14 +40,14 @@ AT_ONCE_MAX = 16
 ANSWERS_UNSENT_MAX = 1_000
 """So many answers may wait for a caller that does not read: then nothing more is taken from it."""
 
-OK = 200
-
 
 class Channel:
     """Serves one WebSocket until it closes."""
 
-    def __init__(self, operations: Operations, limits: Limits) -> None:
+    def __init__(self, operations: Operations, forwarding: Forwarding, limits: Limits, *, keeps_map: bool) -> None:
         self._operations = operations
+        self._forwarding = forwarding
+        self._keeps_map = keeps_map
         self._body_bytes_max = limits.body_bytes_max
         self._socket = web.WebSocketResponse(
             heartbeat=HEARTBEAT_SECONDS, max_msg_size=FRAME_BYTES_MAX + 1, compress=False
@@ -118,12 +120,18 @@ class Channel:
             body = b"" if request.method == "GET" or request.body == NOTHING else bytes(request.body)
             if len(body) > self._body_bytes_max:
                 raise body_too_large(self._body_bytes_max)
-            endpoint, names, query = self._operations.find(request.method, request.target)
-            answer = await self._operations.run(endpoint, names, query, body)
+            endpoint, names = self._operations.find(request.method, request.target)
+            asked = Asked(endpoint, names, request.target, body)
+            try:
+                status, answer = OK, await self._operations.run(asked)
+            except ServiceError as error:
+                if self._keeps_map or not is_elsewhere(error):
+                    raise
+                status, answer = await self._forwarding.elsewhere(asked, error)
         except Exception as error:  # noqa: BLE001 - it belongs to the request
             self._answer(request.id, refusal(error, request.method, request.target))
         else:
-            self._answers.append(encode_answer(request.id, OK, answer))
+            self._answers.append(encode_answer(request.id, status, answer))
             self._ready.set()
 
     def _answer(self, request_id: int, error: ServiceError) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Raw, Struct
 
-from perdure_proto import async_activities, service, tasks
+from perdure_proto import async_activities, cluster, service, tasks
 from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_proto.options import RetryPolicy
 from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
@@ -216,6 +216,14 @@ ANSWERS: dict[str, Struct] = {
         key="00" * 32, namespace_id=1, shards=512, url="https://perdure.example.org"
     ),
     "list_namespaces": service.ListNamespacesAnswer(namespaces=(NAMESPACE,)),
+    "describe_cluster": cluster.ClusterAnswer(
+        shards=2,
+        members=(
+            cluster.ClusterMember(server="server-1", address="http://10.0.0.1:7233", version="0.1.0", shards=1),
+            cluster.ClusterMember(server="server-2", address="http://10.0.0.2:7233", version="0.1.0", shards=1),
+        ),
+        owners=(0, 1),
+    ),
     "version": service.VersionAnswer(
         server_version="0.1.0", protocol_version=1, protocol_version_min=1, server_id="server-1"
     ),

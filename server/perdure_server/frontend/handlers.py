@@ -15,7 +15,7 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import UpdateWithStartRequest, UpdateWorkflowRequest, VersionAnswer
 from perdure_server.config import Limits
 from perdure_server.frontend.call import Call, OutcomeParameters
-from perdure_server.frontend.port import Api, OutcomeWait
+from perdure_server.frontend.port import Api, Cluster, OutcomeWait
 
 Handler = Callable[["Desk", Call], Awaitable[Struct | None]]
 
@@ -26,6 +26,7 @@ class Desk(Struct, frozen=True):
     api: Api
     limits: Limits
     version: VersionAnswer
+    cluster: Cluster
 
 
 def bounded(wait: timedelta, longest: timedelta) -> timedelta:
@@ -220,6 +221,10 @@ def list_namespaces(desk: Desk, _: Call) -> Awaitable[Struct]:
 
 async def version(desk: Desk, _: Call) -> Struct:
     return desk.version
+
+
+async def describe_cluster(desk: Desk, _: Call) -> Struct:
+    return desk.cluster.answer()
 
 
 def without_wait(handler: Handler, call: Call) -> tuple[Handler, Call] | None:

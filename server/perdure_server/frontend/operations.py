@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import parse_qsl
 
-import msgspec
 import structlog
 from msgspec import Struct
 
-from perdure_proto.codec import decode_request, encoder
+from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
-from perdure_proto.service import UpdateWithStartRequest, UpdateWorkflowRequest
-from perdure_server.frontend.call import Call, Parameters, name_of
+from perdure_server.frontend.asked import Asked
+from perdure_server.frontend.call import name_of
 from perdure_server.frontend.handlers import Desk, without_wait
-from perdure_server.frontend.routes import PREFIX, Endpoint, Nothing, Route, RouteTable
+from perdure_server.frontend.routes import PREFIX, Endpoint, Nothing, RouteTable
 from perdure_server.store.port import DataRefusedError, StoreUnavailableError
 
 NAMESPACES_REMEMBERED_MAX = 10_000
@@ -47,25 +45,21 @@ class Operations:
             self._waiting[task] = True
             task.cancel()
 
-    def find(self, method: str, target: str) -> tuple[Endpoint, list[str], str]:
-        """The endpoint of a raw target, the names in its path, and its query. Raises `ServiceError`."""
-        path, _, query = target.partition("?")
+    def find(self, method: str, target: str) -> tuple[Endpoint, list[str]]:
+        """The endpoint of a raw target, and the names in its path. Raises `ServiceError`."""
+        path = target.partition("?")[0]
         if not path.startswith(PREFIX):
             raise ServiceError(Code.NOT_FOUND, f"write the path as {PREFIX}…")
         endpoint, segments = self._table.find(method, path[len(PREFIX) :])
         length_max = self._id_length_max
-        return endpoint, [name_of(segment, length_max) for segment in segments], query
+        return endpoint, [name_of(segment, length_max) for segment in segments]
 
-    async def run(self, endpoint: Endpoint, names: list[str], query: str, body: bytes) -> bytes:
-        """The encoded answer of an endpoint that was found. Raises what `refusal` understands."""
-        route = endpoint.route
-        if route.in_namespace and names[0] not in self._namespaces:
-            await self._learn(names[0])
-        decoded: Any = None
-        if endpoint.decoder is not None:
-            decoded = decode_request(endpoint.decoder, body or endpoint.empty)
-        call = Call(names, _parameters(route, query), decoded)
-        answer = await (self._wait(route, call) if route.long else route.handler(self._desk, call))
+    async def run(self, asked: Asked) -> bytes:
+        """The encoded answer. Raises what `refusal` understands."""
+        route, call = asked.route, asked.call
+        if route.in_namespace and call.names[0] not in self._namespaces:
+            await self._learn(call.names[0])
+        answer = await (self._wait(asked) if route.long else route.handler(self._desk, call))
         return encoder.encode(NOTHING if answer is None else answer)
 
     async def _learn(self, namespace: str) -> None:
@@ -75,9 +69,10 @@ class Operations:
             self._namespaces.clear()
         self._namespaces.add(namespace)
 
-    async def _wait(self, route: Route, call: Call) -> Struct | None:
+    async def _wait(self, asked: Asked) -> Struct | None:
         """A long poll: its answer, or what is known when the server drains."""
-        at_once = without_wait(route.handler, call) if _waits(call) else None
+        route, call = asked.route, asked.call
+        at_once = without_wait(route.handler, call) if asked.waits else None
         if at_once is None:  # it does not wait, or has to be let go on
             return await route.handler(self._desk, call)
         task = asyncio.current_task()
@@ -96,16 +91,6 @@ class Operations:
         return await handler(self._desk, call)
 
 
-def _waits(call: Call) -> bool:
-    match call.body:
-        case UpdateWorkflowRequest():
-            return bool(call.body.wait)
-        case UpdateWithStartRequest():
-            return bool(call.body.update.wait)
-        case _:
-            return bool(call.query.wait)
-
-
 def refusal(error: Exception, method: str, target: str) -> ServiceError:
     """Whatever an operation raised, as the error that its caller gets; what nobody expected is logged, once."""
     if isinstance(error, ServiceError):
@@ -116,12 +101,3 @@ def refusal(error: Exception, method: str, target: str) -> ServiceError:
         return ServiceError(Code.VALUE_REFUSED, f"Postgres refuses a value of this request: {error}")
     log.error("request_failed", method=method, path=target.partition("?")[0], exc_info=error)
     return ServiceError(Code.INTERNAL, "the request failed on an error of the server; its log has it")
-
-
-def _parameters(route: Route, query: str) -> Parameters:
-    """The query of a request as the Struct of its route."""
-    given = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
-    try:
-        return msgspec.convert(given, route.query, strict=False)
-    except msgspec.ValidationError as error:
-        raise ServiceError(Code.INVALID_ARGUMENT, f"the query parameters do not fit: {error}") from None

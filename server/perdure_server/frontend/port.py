@@ -6,6 +6,7 @@ decided goes on. Waits are bounded already. It must not know HTTP.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal, Protocol
 
 from msgspec import Raw, Struct
@@ -17,6 +18,7 @@ from perdure_proto.async_activities import (
     HeartbeatActivityRequest,
     ReportActivityCancellationRequest,
 )
+from perdure_proto.cluster import ClusterAnswer
 from perdure_proto.service import (
     Acknowledged,
     ActivityResultAnswer,
@@ -196,6 +198,48 @@ class Api(Protocol):
     async def describe_namespace(self, name: str) -> NamespaceInfo: ...
 
     async def list_namespaces(self) -> ListNamespacesAnswer: ...
+
+    async def deliver(self, body: bytes) -> bytes: ...
+
+
+class Cluster(Protocol):
+    """Who owns what, as this server sees it."""
+
+    def answer(self) -> ClusterAnswer:
+        """All of it."""
+        ...
+
+    def address_of(self, shard_id: int) -> str:
+        """Where the owner of a shard is; nothing where that is this server, or nobody is known."""
+        ...
+
+    def look(self) -> None:
+        """Asks for a fresh look."""
+        ...
+
+    async def changed(self, timeout: float) -> bool:
+        """Waits so many seconds for a change, and says whether there was one."""
+        ...
+
+
+class Whole:
+    """A cluster that is not known yet, or never will be: there is nobody else."""
+
+    def answer(self) -> ClusterAnswer:
+        """Nobody."""
+        return ClusterAnswer(shards=0, members=(), owners=())
+
+    def address_of(self, _: int) -> str:
+        """Nobody."""
+        return ""
+
+    def look(self) -> None:
+        """There is nothing to see."""
+
+    async def changed(self, timeout: float) -> bool:
+        """Nothing changes."""
+        await asyncio.sleep(timeout)
+        return False
 
 
 class Readiness(Struct, frozen=True, kw_only=True):

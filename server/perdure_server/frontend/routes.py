@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from perdure_proto import async_activities, service, tasks
+from perdure_proto import async_activities, cluster, service, tasks
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
 from perdure_server.frontend import call, handlers
@@ -398,6 +398,14 @@ ROUTES: tuple[Route, ...] = (
         handler=handlers.list_namespaces,
         summary="List all namespaces.",
         answer=service.ListNamespacesAnswer,
+        in_namespace=False,
+    ),
+    Route(
+        method="GET",
+        path="cluster",
+        handler=handlers.describe_cluster,
+        summary="Which servers there are, and who owns which shard.",
+        answer=cluster.ClusterAnswer,
         in_namespace=False,
     ),
     Route(

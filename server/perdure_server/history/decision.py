@@ -124,8 +124,9 @@ class Draft:
         return event
 
     def place(self, event: ev.AnyEvent, **changes: Any) -> ev.AnyEvent:
-        """Writes an event that was buffered."""
-        placed = structs.replace(event, event_id=self._next_id, event_time=self._place(None), **changes)
+        """Writes an event that was buffered; never earlier than it happened, on whatever clock: a timer fires late."""
+        at = max(self._place(None), event.event_time)
+        placed = structs.replace(event, event_id=self._next_id, event_time=at, **changes)
         self.events.append(placed)
         self._next_id += 1
         return placed

@@ -8,7 +8,7 @@ heap: within a priority they go first. It must not know sessions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import NamedTuple
 
@@ -119,6 +119,22 @@ class Backlog:
                 heappop(heads)
             self._left(name)
         return taken
+
+    def withdraw(self, shards: Collection[int]) -> None:
+        """The tasks of these shards are another server's to hand out."""
+        for name, lane in list(self.lanes.items()):
+            kept = [entry for entry in lane if entry[3].shard_id not in shards]
+            if name:
+                self.named_size -= len(lane) - len(kept)
+            else:
+                self.unnamed_size -= len(lane) - len(kept)
+            if kept:
+                heapify(kept)
+                self.lanes[name] = kept
+            else:
+                del self.lanes[name]
+        if not self.lanes:
+            self.turns.reset()
 
     def _left(self, name: str) -> None:
         if name:

@@ -101,7 +101,7 @@ class TaskSource(Protocol):
         """Ten seconds: running activity attempts count as failed with `WORKER_LOST`. Also when it left with some."""
 
     def held(self, session: Session, tokens: Sequence[str]) -> None:
-        """The first request of a session to this server: what the worker is working on."""
+        """What the worker is working on: with the first request of a session, and whenever it was asked."""
 
     async def complete(
         self, namespace: str, session: Session, completions: Sequence[AnyCompletion]
@@ -111,8 +111,9 @@ class TaskSource(Protocol):
         What they make due and is offered before this returns, or in the same tick, leaves in the same answer.
         """
 
-    async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> None:
+    async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> int:
         """Page up to `room` parked tasks back, by `offer` as `paged`; `kind` is `workflow` (queries too) or `activity`.
 
-        It is called again while it brings something; what `offer` refuses stays parked.
+        It says how many it has taken out, offered or not: only after none nothing more is parked. What `offer` refuses
+        stays parked.
         """

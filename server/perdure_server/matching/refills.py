@@ -51,7 +51,8 @@ class Refills:
 
     async def _refill(self, kind: KindQueue, room: int, known: tuple[bool, bool]) -> None:
         try:
-            await self._source.refill(kind.namespace, kind.name, kind.kind, room)
+            taken = await self._source.refill(kind.namespace, kind.name, kind.kind, room)
+            kind.refused += taken > 0  # also those of closed or paused runs, which were offered to nobody
         except Exception:  # the database may be away: the tasks are still there, and it is tried again
             log.exception("matching_refill_failed", namespace=kind.namespace, task_queue=kind.name, kind=kind.kind)
             kind.refused += 1

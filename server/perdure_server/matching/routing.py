@@ -9,7 +9,7 @@ It must not know how answers are made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from heapq import heapify, heappush
 from itertools import count
 
@@ -133,6 +133,19 @@ class Router:
         session.kinds[WORKFLOW].sticky_size -= len(entries)
         for entry in entries:
             self._unstick(entry)
+
+    def withdraw(self, shards: Collection[int]) -> None:
+        """What waits of these shards is forgotten; what is assigned already turns out to be stale."""
+        for queue in self._by_name.values():
+            for kind in queue.kinds:
+                kind.backlog.withdraw(shards)
+        for session in list(self.laned):
+            kept = [entry for entry in session.sticky if entry[3].shard_id not in shards]
+            session.kinds[WORKFLOW].sticky_size -= len(session.sticky) - len(kept)
+            heapify(kept)
+            session.sticky = kept
+            if not kept:
+                del self.laned[session]
 
     def expire_lanes(self, now: float) -> None:
         """What its session has not taken in time goes to the general queue."""

@@ -6,13 +6,23 @@ Everything runs on one event loop and never blocks it. It must not know HTTP or 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import structlog
 
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import DescribeTaskQueueAnswer, PollerInfo
-from perdure_proto.tasks import AnyPush, AnyTask, LeaveRequest, PollAnswer, PollRequest, RespondAnswer, RespondRequest
+from perdure_proto.tasks import (
+    AnyPush,
+    AnyTask,
+    LeaveRequest,
+    ListHeld,
+    PollAnswer,
+    PollRequest,
+    RespondAnswer,
+    RespondRequest,
+)
 from perdure_server.config import EngineSettings
 from perdure_server.matching.deliveries import Deliveries
 from perdure_server.matching.exchange import ACTIVITY, WORKFLOW, AnyAnswer, Exchange
@@ -64,6 +74,16 @@ class Matching:
         session.pushes.append(push)
         self._deliveries.pushed(session)
         return True
+
+    def ask_held(self) -> None:
+        """The server owns more than before: every worker is asked what it holds, unless it is asked already."""
+        for session in list(self._sessions.by_id.values()):
+            if not any(isinstance(push, ListHeld) for push in session.pushes):
+                self.push(session.id, ListHeld())
+
+    def withdraw(self, shards: Collection[int]) -> None:
+        """Forgets the tasks of shards that were given away."""
+        self._router.withdraw(shards)
 
     async def hand(self, session_id: str, sequence: int, ref: TaskRef) -> AnyTask | None:
         """Give a task to a session outside of its requests, as if in the answer to the one of this number.
@@ -168,7 +188,11 @@ class Matching:
             return delivery.answer
         if request.sequence in session.done:
             raise _reused(request.sequence)
-        exchange = session.exchanges.get(request.sequence) or self._deliveries.begin(session, request)
+        exchange = session.exchanges.get(request.sequence)
+        if exchange is None:
+            exchange = self._deliveries.begin(session, request)
+            if request.held is not None:
+                self._sessions.lists(session, request.held)
         return exchange.done or await self._wait(exchange)
 
     async def _wait(self, exchange: Exchange) -> AnyAnswer:

@@ -6,7 +6,7 @@ comes before anything else in a request. A session belongs to one task queue. It
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.errors import RETRYABLE, Code, ServiceError
@@ -19,6 +19,7 @@ from perdure_proto.tasks import (
     CompletionResult,
     PollRequest,
     RespondRequest,
+    TaskReturned,
     WorkerInfo,
 )
 from perdure_server.matching.backlog import Entry, Skill
@@ -54,6 +55,7 @@ class WorkerSession:
         "queue",
         "quiet",
         "requests",
+        "returned",
         "skills",
         "sticky",
         "sticky_due",
@@ -81,6 +83,7 @@ class WorkerSession:
         self.deliveries: dict[int, Delivery] = {}
         self.done: dict[int, None] = {}
         self.holding: dict[str, int] = dict.fromkeys(worker.held, UNKNOWN)
+        self.returned: dict[str, None] = {}
         self.pushes: list[AnyPush] = []
         self.sticky: list[Entry] = []
         self.sticky_due = 0.0
@@ -128,6 +131,8 @@ class WorkerSession:
                 slot = self.holding.pop(completion.token, None)
                 if slot is not None:
                     exchange.completing[completion.token] = slot
+                if isinstance(completion, TaskReturned):
+                    self._remember_returned(completion.token)
 
     def completed(
         self, exchange: Exchange, completions: Iterable[AnyCompletion], results: Iterable[CompletionResult]
@@ -139,6 +144,23 @@ class WorkerSession:
             elif result.code is Code.TASK_NOT_FOUND:
                 self.holding.pop(completion.token, None)
         exchange.completing.clear()
+
+    def lists(self, tokens: Sequence[str]) -> list[str]:
+        """What the worker says that it works on: those of them that it has not handed back meanwhile.
+
+        What an earlier list alone has named, and this one does not, may be of another server, and is forgotten.
+        """
+        held = [token for token in tokens if token not in self.returned]
+        listed = dict.fromkeys(held, UNKNOWN)
+        known = {token: slot for token, slot in self.holding.items() if slot != UNKNOWN}
+        self.holding = {**listed, **known}
+        return held
+
+    def _remember_returned(self, token: str) -> None:
+        """A list that was made before may name it still: then it would count as held, and nobody would do it."""
+        self.returned[token] = None
+        if len(self.returned) > self.limits.sequences_remembered_max:
+            del self.returned[next(iter(self.returned))]
 
     def not_completed(self, exchange: Exchange) -> None:
         """The request failed as a whole: the worker holds what it held."""
@@ -177,6 +199,12 @@ class Sessions:
             )
         session.acknowledge(request.acknowledged, self._source)
         return session
+
+    def lists(self, session: WorkerSession, tokens: Sequence[str]) -> None:
+        """The answer to `ListHeld`."""
+        if len(tokens) > self._limits.tokens_held_max:
+            raise exhausted("tokens_held_max", self._limits.tokens_held_max, "give workers fewer slots")
+        self._source.held(session, session.lists(tokens))
 
     def remove(self, session: WorkerSession) -> None:
         """The session is gone; what it leaves behind is the caller's to give away."""

@@ -10,6 +10,9 @@ insert into fences (group_id, server, epoch) values ($1, $2, 0) on conflict do n
 -- name: lock_fence
 select epoch from fences where group_id = $1 and server = $2 for update
 
+-- name: find_beat
+select coalesce((select beat from servers where group_id = $1 and server = $2), 0)
+
 -- name: raise_fence
 update fences set epoch = epoch + 1 where group_id = $1 and server = $2 returning epoch
 

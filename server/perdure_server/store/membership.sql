@@ -1,5 +1,5 @@
--- Servers and the shards they own. Lock order: cluster, fences, servers, shards. What a server writes about itself
--- depends on its fence, as commits do: a zombie neither looks alive nor gives away what its successor owns.
+-- Servers and the shards they own. Lock order: fences, servers, shards; within a table by key. What a server writes
+-- depends on its own fence, as commits do: a zombie neither looks alive nor gives away what its successor owns.
 
 -- name: insert_cluster
 insert into cluster (shards) values ($1) on conflict do nothing
@@ -18,46 +18,78 @@ with fence as materialized (
 )
 insert into servers (group_id, server, address, version, beat) select $1, $2, $4, $5, 1 from fence
 on conflict (group_id, server) do update set address = excluded.address, version = excluded.version,
-  beat = servers.beat + 1, started_at = cluster_now(), heartbeat_at = cluster_now()
+  beat = servers.beat + 1, started_at = cluster_now(), heartbeat_at = cluster_now(), leaving = false, beaten = false
+returning true
 
+-- A beat and a look in one: all that is said comes from one snapshot, so that a beat and an epoch belong together. Every
+-- change of an owner raises the epoch of its row: their sum tells whether the rows are worth reading.
+-- $4: owners that may have no row in servers; they are looked at too, as silent ones.
 -- name: beat_server
 with fence as materialized (
   select 1 from fences where group_id = $1 and server = $2 and epoch = $3 for key share
 ), beaten as (
-  update servers set beat = beat + 1, heartbeat_at = cluster_now() from fence where group_id = $1 and server = $2
+  update servers set beat = beat + 1, beaten = true, heartbeat_at = cluster_now() from fence
+  where group_id = $1 and server = $2
 )
-select cluster_now() as now, exists(select from fence) as held
+select cluster_now() as now, exists(select from fence) as held,
+  (select coalesce(sum(epoch), 0)::bigint from shards where group_id = $1) as changes, m.*
+from (select) as once left join (
+  select f.server, f.epoch, coalesce(v.beat, 0) as beat, coalesce(v.address, '') as address,
+    coalesce(v.version, '') as version, coalesce(v.leaving, false) as leaving, coalesce(v.beaten, false) as beaten
+  from fences as f left join servers as v using (group_id, server)
+  where f.group_id = $1
+    and f.server in (select server from servers where group_id = $1 union all select unnest($4::text[]))
+) as m on true
+order by m.server
 
--- name: list_owners
-select s.owner, f.epoch, coalesce(v.beat, 0) as beat, coalesce(v.address, '') as address, count(*) as shards
-from shards as s
-join fences as f on f.group_id = s.group_id and f.server = s.owner
-left join servers as v on v.group_id = s.group_id and v.server = s.owner
-where s.group_id = $1 and s.owner <> $2
-group by s.owner, f.epoch, v.beat, v.address order by s.owner
-
--- name: lock_cluster
-select shards from cluster for update
-
--- name: hold_fence
-select true from fences where group_id = $1 and server = $2 and epoch = $3 for key share
+-- name: set_leaving
+with fence as materialized (
+  select 1 from fences where group_id = $1 and server = $2 and epoch = $3 for key share
+), leaving as (
+  update servers set leaving = true from fence where group_id = $1 and server = $2
+)
+select exists(select from fence)
 
 -- name: list_shards
 select shard_id, owner, epoch from shards where group_id = $1 order by shard_id
 
--- name: claim_shards
+-- A new owner must have a row in servers, which is held: whoever removes it (it left, it was declared dead) waits for us
+-- before looking at what it owns, or we find no row.
+-- name: move_shards
 with fence as materialized (
   select 1 from fences where group_id = $1 and server = $2 and epoch = $3 for key share
+), target as materialized (
+  select v.server from fence, servers as v where v.group_id = $1 and v.server = any($7::text[])
+  order by v.server for key share of v
+), wanted as materialized (
+  select x.shard_id, k.new_owner
+  from fence, unnest($4::int[], $5::text[], $6::bigint[], $7::text[]) as k(shard_id, owner, epoch, new_owner)
+  join shards as x on x.group_id = $1 and x.shard_id = k.shard_id
+  where x.owner is not distinct from k.owner and x.epoch = k.epoch
+    and (k.new_owner is null or k.new_owner in (select server from target))
+  order by x.shard_id for no key update of x
+), moved as (
+  update shards as x set owner = w.new_owner, epoch = x.epoch + 1 from wanted as w
+  where x.group_id = $1 and x.shard_id = w.shard_id
+  returning x.shard_id
 )
-update shards as x set owner = $2, epoch = x.epoch + 1
-from fence, unnest($4::int[], $5::text[], $6::bigint[]) as k(shard_id, owner, epoch)
-where x.group_id = $1 and x.shard_id = k.shard_id and x.owner is not distinct from k.owner and x.epoch = k.epoch
-returning x.shard_id
+select exists(select from fence) as held, array(select shard_id from moved) as moved
 
--- name: release_shards
+-- name: delete_server
 with fence as materialized (
   select 1 from fences where group_id = $1 and server = $2 and epoch = $3 for key share
-), gone as (
-  delete from servers using fence where group_id = $1 and server = $2
 )
-update shards as x set owner = null, epoch = x.epoch + 1 from fence where x.group_id = $1 and x.owner = $2
+delete from servers using fence where group_id = $1 and server = $2
+
+-- name: list_shards_of
+select s.shard_id, s.owner, s.epoch from fences as f join shards as s on s.group_id = f.group_id and s.owner = f.server
+where f.group_id = $1 and f.server = $2 and f.epoch = $3 order by s.shard_id
+
+-- name: hold_fence
+select true from fences where group_id = $1 and server = $2 and epoch = $3 for key share
+
+-- name: lock_server
+select true from servers where group_id = $1 and server = $2 for update
+
+-- name: count_shards_of
+select count(*) from shards where group_id = $1 and owner = $2

@@ -349,20 +349,25 @@ class Store(Protocol):
         ...
 
     async def due_runs(
-        self, since: datetime | None, until: datetime, after: WakeRow | None, limit: int
+        self,
+        shard_ids: Sequence[int],
+        between: tuple[datetime | None, datetime],
+        after: WakeRow | None,
+        limit: int,
     ) -> list[WakeRow]:
-        """A page of runs with `since < wake_at <= until`, by time then key."""
+        """A page of runs of these shards with `since < wake_at <= until`, by time then key."""
         ...
 
-    async def parked_tasks(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[Parked]:
-        """The first parked tasks of a queue, by priority, then turn, then age."""
-
-    async def parked_turns(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[ParkedTurn]:
-        """The fairness keys among the parked tasks of a queue; those first that have had the most turns ahead."""
+    async def parked_tasks(self, queue: tuple[int, str, str], shard_ids: Sequence[int], limit: int) -> list[Parked]:
+        """The first parked tasks of these shards in a queue (namespace id, name, kind): by priority, turn, then age."""
         ...
 
-    async def parked_queues(self) -> list[tuple[int, str, str, int]]:
-        """`(namespace_id, task_queue, kind, count)` of all that is parked."""
+    async def parked_turns(self, queue: tuple[int, str, str], shard_ids: Sequence[int], limit: int) -> list[ParkedTurn]:
+        """The fairness keys among such tasks; those first that have had the most turns ahead."""
+        ...
+
+    async def parked_queues(self, shard_ids: Sequence[int]) -> list[tuple[int, str, str, int]]:
+        """`(namespace_id, task_queue, kind, count)` of all that is parked of these shards."""
         ...
 
     async def list_executions(
@@ -406,8 +411,8 @@ class Store(Protocol):
         """Those of these activities that have an outcome or a seal."""
         ...
 
-    async def delete_expired(self, limit: int) -> int:
-        """Removes closed runs past their namespace's retention; returns how many."""
+    async def delete_expired(self, shard_ids: Sequence[int], limit: int) -> int:
+        """Removes closed runs of these shards past their namespace's retention; returns how many."""
         ...
 
     async def begin_copy(self, shard_id: int, base_run_id: str, run_id: str) -> None:
@@ -428,8 +433,8 @@ class Store(Protocol):
         """The run that began last as a copy of this one; empty: none did."""
         ...
 
-    async def delete_orphans(self, limit: int) -> int:
-        """Removes copies that nobody finished; returns how many."""
+    async def delete_orphans(self, shard_ids: Sequence[int], limit: int) -> int:
+        """Removes copies in these shards that nobody finished; returns how many."""
         ...
 
 

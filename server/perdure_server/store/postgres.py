@@ -59,6 +59,10 @@ class PostgresStore(RunReads, Outcomes, Visibility, Namespaces, Secrets, Retenti
         """The fence of this server, or of a dead one, one epoch up whatever it was."""
         return await self.fences.take_fence(self.group_id, server)
 
+    async def raise_if_silent(self, fence: Fence, beat: int) -> Fence:
+        """The fence of a server that was seen dead, one epoch up. Raises `FenceLostError` if it was not after all."""
+        return await self.fences.raise_if_silent(fence, beat)
+
     def fence_of(self, server: str, epoch: int) -> Fence:
         """A server's fence as it was seen."""
         return Fence(self.group_id, server, epoch)

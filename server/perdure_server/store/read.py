@@ -60,30 +60,33 @@ class RunReads:
         return [read_wake(record) for record in records]
 
     async def due_runs(
-        self, since: datetime | None, until: datetime, after: WakeRow | None, limit: int
+        self,
+        shard_ids: Sequence[int],
+        between: tuple[datetime | None, datetime],
+        after: WakeRow | None,
+        limit: int,
     ) -> list[WakeRow]:
-        """A page of runs with `since < wake_at <= until`, by time then key."""
+        """A page of runs of these shards with `since < wake_at <= until`, by time then key."""
+        shards, (since, until) = list(shard_ids), between
         if after is None:
-            records = await self._pool.fetch(QUERIES["list_due"], self.group_id, since, until, limit)
+            records = await self._pool.fetch(QUERIES["list_due"], self.group_id, shards, since, until, limit)
         else:
             assert after.wake_at is not None, "pages of what is due go by time"
             start = after.wake_at, after.shard_id, after.run_id
-            records = await self._pool.fetch(QUERIES["list_due_after"], self.group_id, until, *start, limit)
+            records = await self._pool.fetch(QUERIES["list_due_after"], self.group_id, shards, until, *start, limit)
         return [read_wake(record) for record in records]
 
-    async def parked_tasks(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[Parked]:
-        """The first parked tasks of a queue, by priority, then turn, then age."""
-        queue = namespace_id, task_queue, kind
-        records = await self._pool.fetch(QUERIES["list_parked"], self.group_id, *queue, limit)
+    async def parked_tasks(self, queue: tuple[int, str, str], shard_ids: Sequence[int], limit: int) -> list[Parked]:
+        """The first parked tasks of these shards in a queue (namespace id, name, kind): by priority, turn, then age."""
+        records = await self._pool.fetch(QUERIES["list_parked"], self.group_id, *queue, list(shard_ids), limit)
         return [read_parked(record) for record in records]
 
-    async def parked_turns(self, namespace_id: int, task_queue: str, kind: str, limit: int) -> list[ParkedTurn]:
-        """The fairness keys among the parked tasks of a queue; those first that have had the most turns ahead."""
-        queue = namespace_id, task_queue, kind
-        records = await self._pool.fetch(QUERIES["list_parked_turns"], self.group_id, *queue, limit)
+    async def parked_turns(self, queue: tuple[int, str, str], shard_ids: Sequence[int], limit: int) -> list[ParkedTurn]:
+        """The fairness keys among such tasks; those first that have had the most turns ahead."""
+        records = await self._pool.fetch(QUERIES["list_parked_turns"], self.group_id, *queue, list(shard_ids), limit)
         return [ParkedTurn(r["priority"], r["fairness_key"], r["next"], r["last"]) for r in records]
 
-    async def parked_queues(self) -> list[tuple[int, str, str, int]]:
-        """Queue by queue how much is parked."""
-        records = await self._pool.fetch(QUERIES["count_parked"], self.group_id)
+    async def parked_queues(self, shard_ids: Sequence[int]) -> list[tuple[int, str, str, int]]:
+        """Queue by queue how much is parked of these shards."""
+        records = await self._pool.fetch(QUERIES["count_parked"], self.group_id, list(shard_ids))
         return [(r["namespace_id"], r["task_queue"], r["kind"], r["tasks"]) for r in records]

@@ -65,31 +65,32 @@ order by w.shard_id, w.run_id limit $5
 
 -- name: list_due
 select w.shard_id, w.run_id, w.wake_at, w.owed from wakes as w
-where w.group_id = $1 and w.wake_at > coalesce($2::timestamptz, '-infinity') and w.wake_at <= $3::timestamptz
-order by w.wake_at, w.shard_id, w.run_id limit $4
+where w.group_id = $1 and w.wake_at > coalesce($3::timestamptz, '-infinity') and w.wake_at <= $4::timestamptz
+  and w.shard_id = any($2::int[])
+order by w.wake_at, w.shard_id, w.run_id limit $5
 
 -- name: list_due_after
 select w.shard_id, w.run_id, w.wake_at, w.owed from wakes as w
-where w.group_id = $1 and w.wake_at <= $2::timestamptz
-  and (w.wake_at, w.shard_id, w.run_id) > ($3::timestamptz, $4::int, $5::uuid)
-order by w.wake_at, w.shard_id, w.run_id limit $6
+where w.group_id = $1 and w.wake_at <= $3::timestamptz and w.shard_id = any($2::int[])
+  and (w.wake_at, w.shard_id, w.run_id) > ($4::timestamptz, $5::int, $6::uuid)
+order by w.wake_at, w.shard_id, w.run_id limit $7
 
 -- name: list_parked
 select p.shard_id, p.run_id, p.scheduled_event_id, p.namespace_id, p.task_queue, p.kind, p.priority, p.fairness_key,
   p.turn
 from parked as p
-where p.group_id = $1 and p.namespace_id = $2 and p.task_queue = $3 and p.kind = $4
-order by p.priority, p.turn, p.arrival limit $5
+where p.group_id = $1 and p.namespace_id = $2 and p.task_queue = $3 and p.kind = $4 and p.shard_id = any($5::int[])
+order by p.priority, p.turn, p.arrival limit $6
 
 -- name: list_parked_turns
 select p.priority, p.fairness_key, min(min(p.turn)) over (partition by p.priority) as next, max(p.turn) as last
 from parked as p
-where p.group_id = $1 and p.namespace_id = $2 and p.task_queue = $3 and p.kind = $4
+where p.group_id = $1 and p.namespace_id = $2 and p.task_queue = $3 and p.kind = $4 and p.shard_id = any($5::int[])
 group by p.priority, p.fairness_key
-order by max(p.turn) - min(min(p.turn)) over (partition by p.priority) desc, p.priority, p.fairness_key limit $5
+order by max(p.turn) - min(min(p.turn)) over (partition by p.priority) desc, p.priority, p.fairness_key limit $6
 
 -- name: count_parked
 select p.namespace_id, p.task_queue, p.kind, count(*) as tasks from parked as p
-where p.group_id = $1
+where p.group_id = $1 and p.shard_id = any($2::int[])
 group by p.namespace_id, p.task_queue, p.kind
 order by p.namespace_id, p.task_queue, p.kind

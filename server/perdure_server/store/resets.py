@@ -5,6 +5,7 @@ A copy that was never finished is an orphan: it has a row in `resets` and none i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from perdure_server.store.pool import ReadPool
@@ -72,10 +73,10 @@ class Resets:
             return ""
         return "" if found is None else str(found["run_id"])
 
-    async def delete_orphans(self, limit: int, older_than: timedelta = ORPHANED_AFTER) -> int:
-        """Removes copies that nobody finished; returns how many."""
+    async def delete_orphans(self, shard_ids: Sequence[int], limit: int, older_than: timedelta = ORPHANED_AFTER) -> int:
+        """Removes copies in these shards that nobody finished; returns how many."""
         async with self._pool.connection() as connection:
-            orphans = await connection.fetch(QUERIES["list_orphans"], self.group_id, older_than, limit)
+            orphans = await connection.fetch(QUERIES["list_orphans"], self.group_id, older_than, limit, list(shard_ids))
             if not orphans:
                 return 0
             shard_ids, run_ids = [row["shard_id"] for row in orphans], [row["run_id"] for row in orphans]

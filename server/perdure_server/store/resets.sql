@@ -31,7 +31,7 @@ order by r.begun_at desc limit 1
 
 -- name: list_orphans
 select r.shard_id, r.run_id from resets as r
-where r.group_id = $1 and r.begun_at < cluster_now() - $2::interval and not exists (
+where r.group_id = $1 and r.shard_id = any($4::int[]) and r.begun_at < cluster_now() - $2::interval and not exists (
   select from executions as x where x.group_id = r.group_id and x.shard_id = r.shard_id and x.run_id = r.run_id
 )
 order by r.shard_id, r.run_id limit $3

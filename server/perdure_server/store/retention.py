@@ -31,11 +31,11 @@ class Retention:
         self._pool = pool
         self.group_id = group_id
 
-    async def delete_expired(self, limit: int) -> int:
-        """Removes closed runs past their namespace's retention; returns how many."""
+    async def delete_expired(self, shard_ids: Sequence[int], limit: int) -> int:
+        """Removes closed runs of these shards past their namespace's retention; returns how many."""
         async with self._pool.connection() as connection:
             now = await connection.fetchval(QUERIES["read_clock"])
-            expired = await connection.fetch(QUERIES["list_expired"], self.group_id, now, limit)
+            expired = await connection.fetch(QUERIES["list_expired"], self.group_id, now, limit, list(shard_ids))
             if expired:
                 await self._delete(connection, expired)
         return len(expired)

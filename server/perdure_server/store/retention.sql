@@ -8,6 +8,7 @@ cross join (values (1), (-1)) as kinds(sign)
 cross join lateral (
   select e.* from executions as e
   where e.group_id = $1 and e.namespace_id = n.namespace_id * kinds.sign and e.close_time < $2::timestamptz - n.retention
+    and e.shard_id = any($4::int[])
     -- Parent, children or targets that have not acknowledged are still owed.
     and not exists (
       select from wakes as w

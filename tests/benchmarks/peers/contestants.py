@@ -16,7 +16,7 @@ from tests.benchmarks.peers.command import python_words
 from tests.benchmarks.peers.dbos.queue import polling_of
 from tests.benchmarks.peers.restate.server import SERVICE_MODULE, Ports, register, settings
 from tests.benchmarks.peers.scene import set_scene, set_scene_with_postgres
-from tests.benchmarks.stack import HOST, READY_SECONDS_MAX, _free_port
+from tests.benchmarks.stack import HOST, READY_SECONDS_MAX, free_port
 from tests.benchmarks.workloads import short
 from tests.benchmarks.workloads.table import Section
 
@@ -70,7 +70,7 @@ async def measure_dbos_queued(section: str, counts: Counts) -> list[Figure]:
 
 
 async def measure_restate(program: Path, section: str, counts: Counts) -> list[Figure]:
-    ports = Ports(_free_port(), _free_port(), _free_port(), _free_port())
+    ports = Ports(free_port(), free_port(), free_port(), free_port())
     async with set_scene() as scene:
         scene.start("server", [str(program), "--no-logo"], settings(scene.folder, ports))
         scene.start("service", python_words(SERVICE_MODULE, str(ports.service)))

@@ -127,6 +127,19 @@ async def test_the_loss_of_the_fence_drops_everything(cluster: Cluster, server: 
     assert 2 == len(await successor.event_types())
 
 
+async def test_a_deadline_after_the_loss_of_the_fence_is_the_successors(cluster: Cluster, server: OneServer) -> None:
+    """Until the old server has stopped its timers they ring on: it does nothing then, and raises nothing."""
+    await server.start(workflow_run_timeout=timedelta(seconds=5))
+    successor = await cluster.server()
+    with pytest.raises(ServiceError):
+        await server.start("other")
+    await server.lost.wait()
+    server.move(6)
+    successor.move(6)
+    await successor.settle()
+    assert "WorkflowExecutionTimedOut" == (await successor.event_types())[-1]
+
+
 async def test_a_full_batch_does_not_tear_a_transition(cluster: Cluster) -> None:
     """What one transition writes is one transaction, also when it is the last that the batch takes."""
     server = await cluster.server(batch_rows_max=1)

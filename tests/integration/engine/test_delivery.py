@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from perdure_proto import commands as c
 from perdure_proto import tasks
-from perdure_proto.errors import Code
+from perdure_proto.errors import Code, ServiceError
 from perdure_proto.options import Priority, RetryPolicy
 from perdure_proto.service import TerminateWorkflowRequest
 from perdure_server.history import requests as req
 from perdure_server.history.invariants import same_state
 from perdure_server.history.state import STATE_VERSION
+from perdure_server.store.port import StoreUnavailableError
 from tests.engine import FAILURE, NAMESPACE, Cluster, OneServer, Worker, is_waiting
 
 SECOND = timedelta(seconds=1)
@@ -172,6 +176,36 @@ async def test_the_look_ahead_finds_an_evicted_timer(cluster: Cluster) -> None:
     assert "TimerFired" in await server.event_types()
 
 
+async def test_a_scan_that_failed_is_made_again(cluster: Cluster) -> None:
+    """What came due while the database was away is found when it is back."""
+    server = await cluster.server(evict_after=timedelta(0), look_ahead=SECOND)
+    await server.start()
+    await Worker(server).turn(c.StartTimer(timer_id="1", start_to_fire_timeout=60 * SECOND))
+    for _ in range(3):
+        await server.sweep()
+    server.offset += 61 * SECOND
+    server.store.__dict__["due_runs"] = away
+    with pytest.raises(StoreUnavailableError):
+        await server.upkeep.scan()
+    del server.store.__dict__["due_runs"]
+    assert 1 == await server.upkeep.scan()
+
+
+async def away(*_: Any) -> Any:
+    raise StoreUnavailableError("away")
+
+
+async def test_timers_of_a_server_that_lost_its_shards_are_silent(cluster: Cluster, server: OneServer) -> None:
+    """What comes due between the loss and the end of the engine is the new owner's, and no error here."""
+    await server.start()
+    await Worker(server).turn(c.StartTimer(timer_id="1", start_to_fire_timeout=60 * SECOND))
+    await cluster.server()
+    with pytest.raises(ServiceError):
+        await server.start("other")
+    await server.lost.wait()
+    server.move(61)
+
+
 async def test_a_run_with_a_cancelled_timer_can_be_evicted(cluster: Cluster) -> None:
     """A row that names the time of a timer that is gone is set right, or the run would stay in memory for ever."""
     server = await cluster.server(evict_after=timedelta(0), look_ahead=SECOND)
@@ -239,6 +273,62 @@ async def test_parked_tasks_come_back_by_priority(cluster: Cluster) -> None:
         served.append(task.workflow_id)
         await worker.answer(task, c.CompleteWorkflowExecution())
     assert ["order-3", "order-1", "order-2", "order-4", "order-5"] == served
+
+
+async def test_what_is_on_its_way_to_be_parked_is_not_missed(cluster: Cluster) -> None:
+    """A refill looks after what was parked before it has landed: nobody would look a second time."""
+    server = await cluster.server(queue_window_max=1)
+    await server.start("first")
+    server.store.gate.clear()
+    starting = asyncio.create_task(server.start("second"))
+    await server.store.let_one_pass()
+    await starting
+    looked: list[str] = []
+    find = server.store.parked_tasks
+
+    async def parked_tasks(*queue: Any) -> Any:
+        looked.append("looked")
+        return await find(*queue)
+
+    server.store.__dict__["parked_tasks"] = parked_tasks
+    refill = asyncio.create_task(server.api.handout.refill("default", "default", "workflow", 5))
+    assert (True, []) == (await is_waiting(refill), looked)
+    server.store.gate.set()
+    await refill
+    assert ["first", "second"] == await served(server, 2)
+
+
+async def test_parked_tasks_of_closed_runs_hide_no_others(cluster: Cluster) -> None:
+    """A refill that found nothing to offer does not mean that nothing is parked."""
+    server = await cluster.server(queue_window_max=1)
+    for name in ("first", "closed", "waits"):
+        await server.start(name)
+    await server.settle()
+    await server.api.terminate_workflow("default", "closed", TerminateWorkflowRequest())
+    assert ["first", "waits"] == await served(server, 2)
+
+
+async def served(server: OneServer, tasks_: int) -> list[str]:
+    """The workflows of the next tasks, which all end at once."""
+    worker, workflow_ids = Worker(server), []
+    for _ in range(tasks_):
+        task = await worker.workflow_task()
+        workflow_ids.append(task.workflow_id)
+        await worker.answer(task, c.CompleteWorkflowExecution())
+    return workflow_ids
+
+
+async def test_completions_wait_for_the_database(server: OneServer, worker: Worker) -> None:
+    """A run that cannot be read now does not cost its completion: the worker is asked to send it again."""
+    await server.start()
+    task = await worker.workflow_task()
+    server.engine.residents.remove(server.run())
+    server.store.__dict__["load_run"] = away
+    with pytest.raises(ServiceError) as refused:
+        await worker.answer(task, c.CompleteWorkflowExecution())
+    assert Code.UNAVAILABLE == refused.value.code
+    del server.store.__dict__["load_run"]
+    assert tasks.CompletionResult() == await worker.answer(task, c.CompleteWorkflowExecution())
 
 
 async def test_a_parked_task_of_a_closed_run_owes_nothing(cluster: Cluster) -> None:
@@ -358,5 +448,5 @@ async def test_a_page_that_was_read_before_does_not_bring_an_old_run_back(server
     page = await server.store.load_runs([server.run().key], STATE_VERSION)
     await server.api.terminate_workflow(NAMESPACE, "order", TerminateWorkflowRequest())
     new = await server.start()
-    server.engine.residents.install(page[0], is_current=True)
+    server.engine.residents.install(page[0], NAMESPACE, is_current=True)
     assert (False, new.run_id) == (new.run_id == old.run_id, (await server.signal()).run_id)

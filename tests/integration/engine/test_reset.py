@@ -18,7 +18,7 @@ from perdure_proto.service import (
     UpdateWorkflowRequest,
 )
 from perdure_server.history.invariants import same_state
-from tests.engine import NAMESPACE, Cluster, OneServer, Worker
+from tests.engine import NAMESPACE, SHARDS, Cluster, OneServer, Worker, is_waiting
 
 ACTIVITY = c.ScheduleActivityTask(activity_id="1", activity_type="Pay")
 OTHER = c.ScheduleActivityTask(activity_id="2", activity_type="Pay")
@@ -52,6 +52,42 @@ async def test_the_history_is_copied_up_to_the_task(server: OneServer, worker: W
     assert ("RESET_WORKFLOW", base, answer.run_id) == (failed.cause, failed.base_run_id, failed.new_run_id)
     assert ["WorkflowTaskScheduled"] == [event.event_type for event in after[10:]]
     assert "WorkflowExecutionTerminated" == (await server.event_types(run_id=base))[-1]
+
+
+async def test_a_repeat_while_the_first_is_under_way(cluster: Cluster, server: OneServer, worker: Worker) -> None:
+    """A request that comes twice at once begins one run, and both are told of it."""
+    await two_steps(server, worker)
+    answers = await asyncio.gather(*(reset(server, point="last", request_id="twice") for _ in range(2)))
+    assert 1 == len({answer.run_id for answer in answers})
+    assert [(2,)] == await cluster.rows("select count(*)::int from executions")
+
+
+async def test_the_last_point_may_be_newer_than_what_has_landed(server: OneServer, worker: Worker) -> None:
+    """A task that is completed while the reset is confirmed is copied from the log, so it is waited for."""
+    await server.start()
+    await worker.turn()
+    await server.signal()
+    task = await worker.workflow_task()
+    copied: list[str] = []
+    begin_copy = server.store.begin_copy
+
+    async def begin(*run: Any) -> None:
+        copied.append("begun")
+        await begin_copy(*run)
+
+    server.store.__dict__["begin_copy"] = begin
+    server.store.gate.clear()
+    resetting = asyncio.create_task(reset(server, point="last"))
+    await server.store.waiting.wait()
+    answering = asyncio.create_task(worker.answer(task))
+    assert await is_waiting(answering)
+    await server.store.let_one_pass()
+    await server.store.waiting.wait()  # the first has landed, and the next stands at the gate
+    assert (True, []) == (await is_waiting(resetting), copied)
+    server.store.gate.set()
+    await answering
+    answer = await resetting
+    assert "WorkflowTaskFailed" in await server.event_types(run_id=answer.run_id)
 
 
 async def test_the_old_run_knows_the_new_one(server: OneServer, worker: Worker) -> None:
@@ -263,7 +299,7 @@ async def test_a_death_on_the_way_leaves_nothing_visible(
     successor = await cluster.restart(server)
     assert base == (await successor.describe()).execution.run_id
     assert "RUNNING" == (await successor.describe()).execution.status
-    await successor.store.delete_orphans(10, timedelta(0))
+    await successor.store.delete_orphans(range(SHARDS), 10, timedelta(0))
     assert [] == await cluster.rows("select run_id from history where run_id not in (select run_id from executions)")
     assert [] == await cluster.rows("select run_id from resets")
     assert (await reset(successor, event_id=4, request_id="r")).reset

@@ -41,6 +41,24 @@ async def test_a_child_from_before_the_point_answers_the_new_run(server: OneServ
     assert ["ChildWorkflowExecutionCompleted"] == names(await server.history("parent"), "ChildWorkflowExecutionComp")
 
 
+async def test_a_child_answers_the_run_that_goes_on_after_two_resets(server: OneServer, worker: Worker) -> None:
+    """Of two copies of its parent the one that is current hears of its end, in whatever order they were begun."""
+    parent, child = await with_child(server, worker)
+    await worker.answer(parent)
+    base = server.run("parent").run_id
+    first = await reset(server, point="last", run_id=base)
+    await reset(server, point="last", run_id=base)
+
+    async def begun_last(*_: Any) -> str:
+        return first.run_id
+
+    server.store.__dict__["reset_run"] = begun_last
+    await worker.answer(child, DONE)
+    other = Worker(server, "worker-2")
+    await other.answer(await other.workflow_task(), DONE)
+    assert ["ChildWorkflowExecutionCompleted"] == names(await server.history("parent"), "ChildWorkflowExecutionComp")
+
+
 async def test_a_child_from_after_the_point_is_closed_first(server: OneServer, worker: Worker) -> None:
     """The first task of the new run may start one of that id again."""
     await server.start("parent")

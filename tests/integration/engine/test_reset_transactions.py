@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from perdure_proto.errors import ServiceError
-from tests.engine import Cluster, OneServer, Worker, is_waiting
+from tests.engine import SHARDS, Cluster, OneServer, Worker, is_waiting
 from tests.integration.engine.paying import Payments, begun, payments_in
 from tests.integration.engine.test_reset import reset
 
@@ -65,4 +65,4 @@ async def test_a_reset_that_is_not_made_leaves_no_seal(
         await reset(server, point="first")
     assert [] == await cluster.rows(SEALS)
     assert "recorded" == await (await payments.transaction(place)).pay()
-    assert 1 == await server.store.delete_orphans(10, timedelta(0))
+    assert 1 == await server.store.delete_orphans(range(SHARDS), 10, timedelta(0))

@@ -9,6 +9,7 @@ import pytest
 from perdure import Client
 from tests.integration.audit import audit
 from tests.integration.faults.load import Load
+from tests.integration.faults.sharing import until_shared
 from tests.processes import Machine
 from tests.programs.mixed import mixed
 from tests.programs.slow import BEGUN, slow
@@ -85,16 +86,16 @@ async def test_no_call_fails_when_a_server_is_replaced_under_load(box: Machine, 
 
 
 async def test_a_server_that_stands_still_is_replaced(box: Machine, database_url: str) -> None:
-    """Another takes its shards, and when it wakes it finds itself fenced off and stands by."""
+    """Another takes its shards, and when it wakes it finds itself fenced off and joins anew."""
     first, second = box.server("server-1", database_url), box.server("server-2", database_url)
     await first.restart()
-    await second.start()
-    await second.until_state("waiting for ownership", "server-1")
-    worker = box.worker("worker", "slow.py", second.address)
     async with await Client.connect(first.address) as client:
         handle = await client.start_workflow(slow, 0.0)
     first.send(signal.SIGSTOP)
-    await second.until_ready()
+    await first.until_stopped()
+    await second.restart()
+    worker = box.worker("worker", "slow.py", second.address)
+    await until_shared([second])
     heard = len(first.said)
     first.send(signal.SIGCONT)
     await first.until_said("server_state", after=heard, state="waiting for ownership")

@@ -103,7 +103,7 @@ async def test_a_refused_start_gives_its_place_back(stack: Stack, settled: list[
 async def test_a_repeated_start_gets_the_same_task(stack: Stack) -> None:
     """The answer was lost: the task is in the next one too, and only one worker has it."""
     service = stack.client.service
-    taker = service.eager_workers.reserve(stack.task_queue, "chained")
+    taker = service.eager_workers.reserve(stack.task_queue, "chained", "any")
     assert taker is not None
     request = StartWorkflowRequest(
         workflow_type="chained",

@@ -16,12 +16,14 @@ from perdure_server.store.port import (
     DataRefusedError,
     Fence,
     RunChange,
+    Store,
     StoreUnavailableError,
+    Wake,
 )
 from perdure_server.store.postgres import PostgresStore
 from tests.integration.store.answer_loss import AnswerLoss
 from tests.integration.store.rows import NOW, SHARD, append, begin, merge, new_run_id
-from tests.integration.store.waiting import count_rows, until_waiting
+from tests.integration.store.waiting import until_waiting
 from tests.postgres import scratch_folder
 
 Control: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -50,13 +52,18 @@ def guilty_batches() -> dict[str, CommitBatch]:
 
 
 @pytest.mark.parametrize("name", list(guilty_batches()))
-async def test_data_refused(postgres_store: PostgresStore, fence: Fence, control: Control, name: str) -> None:
+async def test_data_refused(store: Store, fence: Fence, name: str) -> None:
     """A value that Postgres cannot store refuses the whole batch, writes nothing, and the next commit works."""
-    innocent = begin(new_run_id(), "order-2")
+    run = new_run_id()
+    innocent = merge(begin(run, "order-2"), CommitBatch(wakes=[Wake(SHARD, run, NOW, owed=True)]))
     with pytest.raises(DataRefusedError):
-        await postgres_store.commit(fence, merge(innocent, guilty_batches()[name]))
-    assert {0} == set((await count_rows(control)).values())
-    assert 1 == len((await postgres_store.commit(fence, innocent)).accepted)
+        await store.commit(fence, merge(innocent, guilty_batches()[name]))
+    assert (None, [], []) == (
+        await store.current_run(1, SHARD, "order-2"),
+        await store.history(SHARD, run, 0, 9),
+        await store.owed_runs([SHARD], None, 9),
+    )
+    assert (0, {run}) == (await store.count_executions(1, ""), (await store.commit(fence, innocent)).accepted)
 
 
 async def test_connection_that_died_before_the_commit(

@@ -125,7 +125,7 @@ async def test_who_has_recorded_is_not_waited_for_forever(user: Control, key: Ac
 async def test_outcomes_go_with_their_run(store: Store, key: ActivityKey, user: Control) -> None:
     """And after that nothing of it can be recorded, for no seal would be there any more."""
     await record(user, key)
-    assert 1 == await store.delete_expired(10)
+    assert 1 == await store.delete_expired([SHARD], 10)
     assert [] == await store.outcomes([key])
     assert "unknown" == await record(user, key)
 
@@ -136,9 +136,9 @@ async def test_retention_waits_for_who_has_recorded(store: Store, key: ActivityK
     await transaction.start()
     await record(user, key)
     with pytest.raises(StoreUnavailableError):
-        await store.delete_expired(10)
+        await store.delete_expired([SHARD], 10)
     await transaction.commit()
-    assert 1 == await store.delete_expired(10)
+    assert 1 == await store.delete_expired([SHARD], 10)
     assert [] == await store.outcomes([key])
 
 

@@ -1,259 +1,305 @@
-"""Real owners on one Postgres: a live one is waited for, a dead one replaced, a zombie writes nothing."""
+"""Servers that come, go and die on one Postgres: each has its share, and nobody has what another works on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import TypeAlias
+from datetime import UTC, datetime, timedelta
 
-import asyncpg
+import msgspec
 import pytest
 
-from perdure_server.cluster.ownership import Ownership, OwnershipOptions, Watch
-from perdure_server.store.membership import Membership, Owner, lock_key
-from perdure_server.store.port import CommitBatch, Wake
-from perdure_server.store.postgres import PostgresStore
-from tests.integration.store.rows import NOW, SHARD, append, begin, merge, new_run_id
+from perdure_server.cluster.ownership import Ownership
+from perdure_server.embedded import EmbeddedPostgres
+from perdure_server.store.membership import Membership, lock_key
+from perdure_server.store.migrate import migrate
+from tests.integration.store.members import ALL, LEASE, SHARDS, Town, town_on
+from tests.postgres import FORGETFUL, scratch_folder
 
-Control: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-BEAT = timedelta(milliseconds=20)
-LEASE = timedelta(milliseconds=400)
-SHARDS = 16
-
-
-class Server:
-    """A server process as far as ownership goes: its store, and what it was told."""
-
-    def __init__(self, store: PostgresStore, name: str) -> None:
-        self.store = store
-        self.waiting: asyncio.Queue[str] = asyncio.Queue()
-        self.lost: asyncio.Queue[str] = asyncio.Queue()
-        self.options = OwnershipOptions(
-            server=name,
-            address=f"{name}:7233",
-            shards=SHARDS,
-            heartbeat_every=BEAT,
-            lease=LEASE,
-            on_waiting=self.waiting.put_nowait,
-            on_lost=self.lost.put_nowait,
-        )
-
-    async def acquire(self) -> Ownership:
-        return await Ownership.acquire(self.store, self.options)
+CUT = (
+    "select pg_terminate_backend(pid) from pg_locks "
+    "where locktype = 'advisory' and (classid::bigint << 32 | objid::bigint) = $1"
+)
 
 
-@asynccontextmanager
-async def server(dsn: str, name: str) -> AsyncIterator[Server]:
-    async with await PostgresStore.open(dsn) as store:
-        yield Server(store, name)
+async def test_server_alone_owns_everything(town: Town) -> None:
+    """The first server makes the cluster and has all shards at once, without waiting for a heartbeat."""
+    one = await town.node("one")
+    one.options = msgspec.structs.replace(one.options, heartbeat_every=timedelta(hours=1))
+    await one.start()
+    await town.quiet()
+    assert [ALL] == one.holder.gained
+    (member,) = one.ownership.map.members.values()
+    assert ("one", "http://one:7233", "1", False, SHARDS) == msgspec.structs.astuple(member)
+    assert ["http://one:7233"] * SHARDS == [one.ownership.map.address_of(shard) for shard in range(SHARDS)]
 
 
-@pytest.fixture(name="dsn")
-def database(database_url: str) -> str:
-    return database_url
-
-
-async def die(owner: Ownership) -> None:
-    """As if killed: no more heartbeats, the connection gone, nothing given away."""
-    await owner._stop_keeping()
-    owner._member.close()
-    await owner._member.closed.wait()
-
-
-async def test_first_server_owns_everything(dsn: str, control: Control) -> None:
-    """The first server makes the cluster, owns all shards, and knows the offset of Postgres's clock."""
-    async with server(dsn, "one") as one, await one.acquire() as owned:
-        assert list(range(SHARDS)) == owned.shards
-        assert abs(owned.clock_offset) < timedelta(seconds=5)
-        assert owned.clock_offset
-        assert [("one", SHARDS)] == [
-            tuple(row) for row in await control.fetch("select owner, count(*) from shards group by 1")
-        ]
-        assert ("one:7233",) == tuple(await control.fetchrow("select address from servers") or ())
-
-
-async def test_number_of_shards_is_fixed(dsn: str) -> None:
+async def test_number_of_shards_is_fixed(town: Town) -> None:
     """A later server with another setting gets the cluster's number of shards."""
-    async with server(dsn, "one") as one:
-        async with await one.acquire():
-            pass
-        one.options = OwnershipOptions(server="one", address="", shards=4 * SHARDS)
-        async with await one.acquire() as owned:
-            assert SHARDS == len(owned.shards)
+    await town.start("one")
+    two = await town.node("two")
+    two.options = msgspec.structs.replace(two.options, shards=4 * SHARDS)
+    await two.start()
+    await town.quiet()
+    assert SHARDS == len(two.ownership.map.owners)
 
 
-async def test_second_process_of_a_name_waits_and_says_so(dsn: str) -> None:
+async def test_others_take_their_share(town: Town) -> None:
+    """A second and a third server get what the hash names theirs, and nothing else moves."""
+    one, two = await town.start("one", "two")
+    assert town.share_of("two", ["one", "two"]) == one.holder.given_away
+    (three,) = await town.start("three")
+    assert town.share_of("two", ["one", "two"]) - two.holder.has == two.holder.given_away
+    assert one.holder.given_away | two.holder.given_away == two.holder.has | three.holder.has
+    assert 1 == len(one.holder.gained)
+
+
+async def test_server_that_leaves_gives_everything(town: Town) -> None:
+    """Its shards go straight to their new owners, its row goes, and nobody waits for a lease."""
+    one, two, three = await town.start("one", "two", "three")
+    await two.leave()
+    await town.quiet()
+    assert ["one", "three"] == await town.servers()
+    assert not two.holder.has | two.holder.draining
+    assert town.share_of("two", ["one", "two", "three"]) <= one.holder.has | three.holder.has
+
+
+async def test_last_server_that_leaves_frees_everything(town: Town) -> None:
+    """The next one, whoever it is, has all shards at once."""
+    (one,) = await town.start("one")
+    await one.leave()
+    assert [None] * SHARDS == await town.owners()
+    assert [] == await town.servers()
+    await town.start("two")
+
+
+async def test_heartbeat_after_the_leave_brings_nothing_back(town: Town) -> None:
+    """A server beats until it ends: once its row is gone it does not register again."""
+    (one,) = await town.start("one")
+    await one.ownership._stop_work()
+    one.presence.is_leaving = True
+    assert await one.ownership._leave_if_empty(one.holder)
+    await one.look()
+    assert [] == await town.servers()
+
+
+async def test_leaving_server_is_left_out_at_once(town: Town) -> None:
+    """While it still drains nobody gives it anything, and what it is given nevertheless it passes on."""
+    one, two = await town.start("one", "two")
+    two.holder.hold()
+    leaving = asyncio.create_task(two.leave())
+    await two.holder.asked_to_drain.wait()
+    await one.look()
+    assert one.ownership.map.members["two"].leaving
+    assert ["one"] == one.presence.view().counted
+    shard = min(one.holder.has)
+    one.holder.has.remove(shard)
+    one.ownership._holdings.held.remove(shard)
+    await town.control.execute("update shards set owner = 'two', epoch = epoch + 1 where shard_id = $1", shard)
+    two.holder.may_drain.set()
+    await leaving
+    await town.quiet()
+    assert ALL == one.holder.has
+
+
+async def test_second_process_of_a_name_waits_and_says_so(town: Town) -> None:
     """It gets the shards when the first leaves, at a higher epoch."""
-    async with server(dsn, "one") as one, server(dsn, "one") as again:
-        first = await one.acquire()
-        acquiring = asyncio.create_task(again.acquire())
-        assert "another process runs as 'one': waiting until it ends" == await again.waiting.get()
-        assert not acquiring.done()
-        await first.release()
-        async with await acquiring as second:
-            assert first.fence.epoch < second.fence.epoch
-            assert SHARDS == len(second.shards)
+    (one,) = await town.start("one")
+    again = await town.node("one")
+    starting = asyncio.create_task(again.start())
+    assert "another process runs as 'one': waiting until it ends" == await again.waiting.get()
+    assert not starting.done()
+    await one.leave()
+    await starting
+    await town.quiet()
+    assert one.ownership.fence.epoch < again.ownership.fence.epoch
 
 
-async def test_restart_after_a_kill_needs_no_lease(dsn: str) -> None:
-    """A killed server's successor of the same name has everything at once, and the old fence is gone."""
-    async with server(dsn, "one") as one, server(dsn, "one") as again:
-        first = await one.acquire()
-        await die(first)
-        async with asyncio.timeout(LEASE.total_seconds()), await again.acquire() as second:
-            assert SHARDS == len(second.shards)
-            assert not await one.store.confirm_fence(first.fence)
+async def test_restart_after_a_kill_needs_no_lease(town: Town) -> None:
+    """A killed server's successor of the same name adopts its shards, and no other moves."""
+    one, two = await town.start("one", "two")
+    had = set(two.holder.has)
+    await two.crash()
+    (again,) = await town.start("two")
+    assert [had] == again.holder.gained
+    assert not await two.store.confirm_fence(two.ownership.fence)
+    assert 2 == len(one.holder.gained) + len(again.holder.gained)
 
 
-async def test_live_server_of_another_name_is_waited_for(dsn: str) -> None:
-    """A second server stands by, says for whom, and takes over as soon as the first has left."""
-    async with server(dsn, "one") as one, server(dsn, "two") as two:
-        first = await one.acquire()
-        acquiring = asyncio.create_task(two.acquire())
-        assert "server 'one' at one:7233 owns 16 shards: waiting until it leaves, or is silent for 0.4 s" == (
-            await two.waiting.get()
-        )
-        await first.release()
-        async with asyncio.timeout(LEASE.total_seconds()), await acquiring as second:
-            assert SHARDS == len(second.shards)
+async def test_successor_of_the_same_name_keeps_its_shards(town: Town) -> None:
+    """A zombie that beats or leaves under its old fence changes nothing for the process that has its name now."""
+    (one,) = await town.start("one")
+    await one.crash()
+    old = one.ownership.fence
+    (again,) = await town.start("one")
+    zombie = await Membership.open(town.dsn, 1, "one")
+    assert not (await zombie.beat(old)).held
+    assert not await zombie.mark_leaving(old)
+    await zombie.forget(old)
+    assert not await zombie.register(old, "", "")
+    zombie.close()
+    assert ["one"] == await town.servers()
+    await again.look()
+    assert "" == again.ownership.lost
 
 
-async def test_dead_server_is_replaced_after_its_lease(dsn: str) -> None:
-    """The shards of a killed server go to the one that stands by, once its fence was raised."""
-    async with server(dsn, "one") as one, server(dsn, "two") as two:
-        first = await one.acquire()
-        await die(first)
-        async with await two.acquire() as second:
-            assert SHARDS == len(second.shards)
-            assert not await one.store.confirm_fence(first.fence)
+async def test_lock_is_won_again_after_a_lost_connection(town: Town) -> None:
+    """A server whose connection was cut goes on under the same fence, with its shards, and with the lock back."""
+    (one,) = await town.start("one")
+    await town.control.execute(CUT, lock_key(1, "one"))
+    await one.away.get()
+    await one.back.get()
+    await one.look()
+    assert not await town.control.fetchval("select pg_try_advisory_lock($1)", lock_key(1, "one"))
+    assert ("", [ALL]) == (one.ownership.lost, one.holder.gained)
 
 
-async def test_zombie_writes_nothing(dsn: str, control: Control) -> None:
-    """A server that was only slow finds its fence raised: it commits nothing, is told, and gives nothing away."""
-    run, other = new_run_id(), new_run_id()
-    async with server(dsn, "one") as one, server(dsn, "two") as two:
-        first = await one.acquire()
-        await one.store.commit(first.fence, begin(run))
-        await first._stop_keeping()  # it stands still, connection and lock and all
-        async with await two.acquire() as second:
-            batch = merge(
-                begin(other, "order-2"),
-                CommitBatch(appends=[append(run, 1, 3, 3)], wakes=[Wake(SHARD, run, NOW, owed=True)]),
-            )
-            assert not (await one.store.commit(first.fence, batch)).fence_held
-            await first._keep()  # it comes back to life
-            assert "the fence of 'one' was raised: another server has taken over" == first.lost
-            assert first.lost == one.lost.get_nowait()
-            await first.release()
-            assert SHARDS == await control.fetchval("select count(*) from shards where owner = 'two'")
-            assert {run} == (await two.store.commit(second.fence, CommitBatch(appends=[append(run, 1, 3, 3)]))).accepted
+async def test_server_beats_on_while_its_old_connection_has_the_lock(town: Town) -> None:
+    """A connection that Postgres does not know to be dead holds the lock: the fence says that we live."""
+    one, two = await town.start("one", "two")
+    await one.freeze()
+    lock = one.presence._member._connection  # nobody closes it
+    one.presence._adopt(await Membership.open(town.dsn, 1, "one"))
+    one.thaw()
+    await town.pass_time(2 * LEASE.total_seconds())
+    await town.quiet()
+    assert {"one", "two"} == set(two.ownership.map.members)
+    lock.terminate()
+    await town.until(lambda: one.presence._is_locked)
 
 
-async def test_successor_of_the_same_name_keeps_its_shards(dsn: str, control: Control) -> None:
-    """A zombie that leaves or beats under its old fence changes nothing for the process that has its name now."""
-    async with server(dsn, "one") as one, server(dsn, "one") as again:
-        first = await one.acquire()
-        await die(first)
-        async with await again.acquire():
-            zombie = await Membership.open(dsn, 1, "one")
-            assert not (await zombie.beat(first.fence)).held
-            await zombie.release(first.fence)
-            zombie.close()
-            assert SHARDS == await control.fetchval("select count(*) from shards where owner = 'one'")
-            assert 1 == await control.fetchval("select count(*) from servers")
-
-
-async def test_lock_is_won_again_after_a_lost_connection(dsn: str, control: Control) -> None:
-    """A server whose connection was cut goes on under the same fence, with the lock back."""
-    async with server(dsn, "one") as one, await one.acquire() as owned:
-        lost = owned._member
-        await control.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
-        await lost.closed.wait()
-        key = lock_key(1, "one")
-        while await control.fetchval("select pg_try_advisory_lock($1)", key):
-            await control.execute("select pg_advisory_unlock($1)", key)
-        assert await one.store.confirm_fence(owned.fence)
-        assert "" == owned.lost
-
-
-async def test_other_process_took_the_name(dsn: str) -> None:
+async def test_other_process_took_the_name(town: Town) -> None:
     """A server whose connection was cut, and whose name another process took meanwhile, is told that all is lost."""
-    async with server(dsn, "one") as one, server(dsn, "one") as again:
-        first = await one.acquire()
-        await die(first)
-        async with await again.acquire():
-            await first._keep()
-            assert "another process runs as 'one' and has taken over" == await one.lost.get()
+    (one,) = await town.start("one")
+    await one.freeze()
+    one.presence._member.close()
+    again = await (await town.node("one")).start()
+    one.thaw()
+    assert "another process runs as 'one', or another server has taken over" == await one.lost.get()
+    await one.running
+    await town.quiet()
+    assert ALL == again.holder.has
 
 
-async def test_standing_by_survives_a_lost_connection(dsn: str, control: Control) -> None:
-    """A server that waits goes on waiting on a new connection."""
-    async with server(dsn, "one") as one, server(dsn, "two") as two:
-        first = await one.acquire()
-        acquiring = asyncio.create_task(two.acquire())
-        await two.waiting.get()
-        await control.execute(
-            "select pg_terminate_backend(pid) from pg_locks "
-            "where locktype = 'advisory' and (classid::bigint << 32 | objid::bigint) = $1",
-            lock_key(1, "two"),
-        )
-        await first.release()
-        async with await acquiring as second:
-            assert SHARDS == len(second.shards)
+async def test_lost_connection_while_registering(town: Town) -> None:
+    """A server that waits for its name goes on waiting on a new connection."""
+    (one,) = await town.start("one")
+    again = await town.node("one")
+    starting = asyncio.create_task(again.start())
+    await again.waiting.get()
+    await town.control.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_try_advisory_lock%' "
+        "and pid not in (select pid from pg_locks where locktype = 'advisory') and pid <> pg_backend_pid()"
+    )
+    await one.leave()
+    await starting
+    await town.quiet()
 
 
-async def test_one_of_two_that_stand_by_gets_everything(dsn: str) -> None:
-    """Shards of a dead server are never split between those that wait for them."""
-    async with server(dsn, "one") as one, server(dsn, "two") as two, server(dsn, "three") as three:
-        await die(await one.acquire())
-        waiting = {asyncio.create_task(two.acquire()), asyncio.create_task(three.acquire())}
-        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        (first,) = [task.result() for task in done]
-        assert SHARDS == len(first.shards)
-        await first.release()
-        async with await pending.pop() as second:
-            assert SHARDS == len(second.shards)
+async def test_row_that_an_operator_took_away(town: Town) -> None:
+    """A server whose row is gone although it holds its fence writes it again."""
+    one, two = await town.start("one", "two")
+    await one.freeze()
+    await town.control.execute("delete from servers where server = 'one'")
+    await town.until(lambda: "one" not in two.ownership.map.members)
+    one.thaw()
+    await one.look()
+    await town.quiet()
+    assert ["one", "two"] == await town.servers()
 
 
-async def test_dead_server_that_came_back_keeps_its_shards(dsn: str) -> None:
-    """A claim after a raise that was overtaken by the server's own restart takes nothing."""
-    async with server(dsn, "one") as one, server(dsn, "two") as two:
-        await die(await one.acquire())
-        stale = await two.store.take_fence("one")
-        fence = await two.store.take_fence("two")
-        async with await one.acquire() as back:
-            member = await Membership.open(dsn, 1, "two")
-            assert [] == await member.claim(fence, [stale])
-            assert await one.store.confirm_fence(back.fence)
-            member.close()
+async def test_idle_cluster_reads_no_shards(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heartbeat is one statement; the rows of the shards are read only after one of them has changed."""
+    reads: list[str] = []
+    read = Membership.shards
+
+    async def noted(self: Membership) -> object:
+        reads.append(self._server)
+        return await read(self)
+
+    one, two = await town.start("one", "two")
+    await one.look()  # it may not have seen yet that the other has adopted what it got
+    monkeypatch.setattr(Membership, "shards", noted)
+    for _ in range(5):
+        await one.look()
+        await two.look()
+    assert [] == reads
+    await town.control.execute("update shards set epoch = epoch + 1 where shard_id = 0")
+    await one.look()
+    assert "one" in reads
 
 
-def beating(beat: int) -> list[Owner]:
-    return [Owner(server="one", epoch=1, beat=beat, address="", shards=SHARDS)]
+async def test_map_tells_of_changes(town: Town) -> None:
+    """Whoever waits hears that a server has come, and nothing while nothing happens."""
+    (one,) = await town.start("one")
+    assert not await one.ownership.map.changed(0.05)
+    waiting = asyncio.create_task(one.ownership.map.changed(30))
+    await town.start("two")
+    assert await waiting
 
 
-def test_watch_counts_on_our_own_clock() -> None:
-    """A server is dead when its heartbeat stood still for the lease, as seen by us."""
-    now = [100.0]
-    watch = Watch(timedelta(seconds=5), lambda: now[0])
-    seen = []
-    for second, beat in enumerate([1, 1, 2, 2, 2, 2, 2, 2]):
-        now[0] = 100.0 + second
-        seen.append([owner.server for owner in watch.look(beating(beat))])
-    assert [[], [], [], [], [], [], [], ["one"]] == seen
+async def test_nudge_is_enough(town: Town) -> None:
+    """Servers that look only when they are nudged hand over, and take over from one that leaves, at once."""
+    rare = timedelta(hours=1)
+    one, two = await town.node("one"), await town.node("two")
+    for node in (one, two):
+        node.options = msgspec.structs.replace(node.options, heartbeat_every=rare, lease=rare)
+        await node.start()
+    await town.quiet()
+    await two.leave()
+    await town.quiet()
+    assert {"one"} in town.nudges
 
 
-def test_watch_begins_again_after_a_pause() -> None:
-    """If we stood still ourselves, or could not look, nobody is dead for it."""
-    now = [100.0]
-    watch = Watch(timedelta(seconds=5), lambda: now[0])
-    assert [] == watch.look(beating(1))
-    now[0] = 160.0
-    assert [] == watch.look(beating(1))
-    for now[0] in (162.0, 164.0):
-        assert [] == watch.look(beating(1))
-    watch.forget()
-    now[0] = 166.0
-    assert [] == watch.look(beating(1))
+async def test_clocks_off_by_minutes_change_nothing(town: Town) -> None:
+    """Neither wall clocks nor monotonic ones need to agree; each server measures how far Postgres's is from its own."""
+    one, two = await town.node("one"), await town.node("two")
+    one.options = msgspec.structs.replace(
+        one.options,
+        wall_clock=lambda: datetime.now(UTC) + timedelta(minutes=7),
+        monotonic=lambda: town.now + 420,
+    )
+    for node in (one, two):
+        await node.start()
+    await town.quiet()
+    gained = [*one.holder.gained, *two.holder.gained]
+    await town.pass_time(3 * LEASE.total_seconds())
+    await town.quiet()
+    assert gained == [*one.holder.gained, *two.holder.gained]
+    off = one.ownership.clock_offset - two.ownership.clock_offset
+    assert abs(off + timedelta(minutes=7)) < timedelta(seconds=5)
+
+
+async def test_outage_of_postgres_kills_nobody() -> None:
+    """However long Postgres was away, everybody goes on with what it had."""
+    with scratch_folder() as folder:
+        postgres = EmbeddedPostgres(folder / "data", settings=FORGETFUL)
+        dsn = await postgres.start()
+        try:
+            await migrate(dsn)
+            async with town_on(dsn) as town:
+                one, two = await town.start("one", "two")
+                gained = [*one.holder.gained, *two.holder.gained]
+                await postgres.stop()
+                for node in (one, two):
+                    await node.away.get()
+                town.now += 10 * LEASE.total_seconds()
+                assert dsn == await postgres.start()
+                for node in (one, two):
+                    await node.back.get()
+                await asyncio.gather(one.look(), two.look())
+                assert ("", "") == (one.ownership.lost, two.ownership.lost)
+                assert gained == [*one.holder.gained, *two.holder.gained]
+                assert town.is_quiet()
+        finally:
+            await postgres.stop()
+
+
+async def test_context_closes(town: Town) -> None:
+    """Leaving the context is like being killed: the lock is free, and the shards are still the server's."""
+    one = await town.node("one")
+    async with await Ownership.acquire(one.store, one.options) as owned:
+        running = asyncio.create_task(owned.run(one.holder))
+        await owned.map.changed(10)
+    await running
+    assert ["one"] * SHARDS == await town.owners()
+    await town.start("one")

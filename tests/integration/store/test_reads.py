@@ -91,15 +91,16 @@ async def test_owed_runs_by_page(store: Store, fence: Fence) -> None:
 
 
 async def test_due_runs_by_page(store: Store, fence: Fence) -> None:
-    """Due runs come by time, after the lower bound and up to the upper one; those that never wake do not."""
+    """Due runs of the given shards come by time, after one bound and up to another; who never wakes does not."""
     runs = sorted(new_run_id() for _ in range(4))
     times = [NOW, NOW + HOUR, NOW + HOUR, NOW + 2 * HOUR]
     wakes = [Wake(SHARD, run, at, owed=False) for run, at in zip(runs, times, strict=True)]
-    await store.commit(fence, CommitBatch(wakes=[*wakes, Wake(SHARD, new_run_id(), None, owed=False)]))
-    assert runs == [row.run_id for row in await store.due_runs(None, NOW + 2 * HOUR, None, 9)]
-    assert runs[1:3] == [row.run_id for row in await store.due_runs(NOW, NOW + HOUR, None, 9)]
-    page = await store.due_runs(NOW, NOW + 2 * HOUR, None, 1)
-    assert runs[2:] == [row.run_id for row in await store.due_runs(NOW, NOW + 2 * HOUR, page[-1], 9)]
+    others = [Wake(SHARD, new_run_id(), None, owed=False), Wake(SHARD + 1, new_run_id(), NOW, owed=False)]
+    await store.commit(fence, CommitBatch(wakes=[*wakes, *others]))
+    assert runs == [row.run_id for row in await store.due_runs([SHARD], (None, NOW + 2 * HOUR), None, 9)]
+    assert runs[1:3] == [row.run_id for row in await store.due_runs([SHARD], (NOW, NOW + HOUR), None, 9)]
+    page = await store.due_runs([SHARD], (NOW, NOW + 2 * HOUR), None, 1)
+    assert runs[2:] == [row.run_id for row in await store.due_runs([SHARD], (NOW, NOW + 2 * HOUR), page[-1], 9)]
 
 
 async def test_requests_that_closed_runs_took(store: Store, fence: Fence) -> None:
@@ -126,7 +127,7 @@ async def test_parked_tasks_by_turn_before_age(store: Store, fence: Fence) -> No
     for run, turn in zip(runs, (2.0, 1.5, 1.0, 1.5), strict=True):
         task = Parked(SHARD, run, 5, 1, "orders", "activity", 3, "key", turn)
         await store.commit(fence, CommitBatch(parked=[task]))
-    page = await store.parked_tasks(1, "orders", "activity", 4)
+    page = await store.parked_tasks((1, "orders", "activity"), [SHARD], 4)
     assert [(runs[2], 1.0), (runs[1], 1.5), (runs[3], 1.5), (runs[0], 2.0)] == [(p.run_id, p.turn) for p in page]
 
 
@@ -137,8 +138,8 @@ async def test_parked_turns_by_key(store: Store, fence: Fence) -> None:
     other = Parked(SHARD, new_run_id(), 5, 1, "orders", "workflow", 3, "big", 99.0)
     await store.commit(fence, CommitBatch(parked=[*tasks, other]))
     expected = [ParkedTurn(3, "big", 4.0, 9.0), ParkedTurn(3, "small", 4.0, 5.0), ParkedTurn(1, "big", 2.0, 2.0)]
-    assert expected == await store.parked_turns(1, "orders", "activity", 9)
-    assert expected[:1] == await store.parked_turns(1, "orders", "activity", 1)
+    assert expected == await store.parked_turns((1, "orders", "activity"), [SHARD], 9)
+    assert expected[:1] == await store.parked_turns((1, "orders", "activity"), [SHARD], 1)
 
 
 async def test_parked_tasks_by_priority_then_age(store: Store, fence: Fence) -> None:
@@ -148,8 +149,9 @@ async def test_parked_tasks_by_priority_then_age(store: Store, fence: Fence) -> 
         task = Parked(SHARD, run, 5, 1, "orders", "activity", priority)
         await store.commit(fence, CommitBatch(parked=[task]))
     await store.commit(fence, CommitBatch(parked=[Parked(SHARD, early, 6, 1, "orders", "workflow", 3)]))
-    assert [urgent, late] == [task.run_id for task in await store.parked_tasks(1, "orders", "activity", 2)]
-    assert [(1, "orders", "activity", 3), (1, "orders", "workflow", 1)] == await store.parked_queues()
+    await store.commit(fence, CommitBatch(parked=[Parked(SHARD + 1, early, 7, 1, "orders", "activity", 1)]))
+    assert [urgent, late] == [task.run_id for task in await store.parked_tasks((1, "orders", "activity"), [SHARD], 2)]
+    assert [(1, "orders", "activity", 3), (1, "orders", "workflow", 1)] == await store.parked_queues([SHARD])
 
 
 async def begin_many(store: Store, fence: Fence, count: int) -> list[str]:
@@ -238,7 +240,7 @@ async def test_retention(store: Store, fence: Fence) -> None:
     changes = [RunChange(SHARD, run, 2, at, 2) for run, at in closed_at.items()]
     wakes = [Wake(SHARD, owed, None, owed=True), Wake(SHARD, old, None, owed=False)]
     await store.commit(fence, merge(batch, CommitBatch(changes=changes, wakes=wakes)))
-    assert 1 == await store.delete_expired(10)
+    assert 1 == await store.delete_expired([SHARD], 10)
     assert (None, []) == (await store.execution(SHARD, old), await store.history(SHARD, old, 0, 9))
     assert await store.current_run(1, SHARD, f"order-{old}") is None
     assert all([await store.load_run(SHARD, run, 1) for run in (young, owed, running)])
@@ -249,7 +251,7 @@ async def test_retention_is_bounded(store: Store, fence: Fence) -> None:
     runs = [new_run_id() for _ in range(3)]
     changes = [RunChange(SHARD, run, 2, NOW - timedelta(days=900), 2) for run in runs]
     await store.commit(fence, merge(*(begin(run, run) for run in runs), CommitBatch(changes=changes)))
-    assert [2, 1, 0] == [await store.delete_expired(2) for _ in range(3)]
+    assert [2, 1, 0] == [await store.delete_expired([SHARD], 2) for _ in range(3)]
 
 
 async def test_replaced_run_expires_alone(store: Store, fence: Fence) -> None:
@@ -258,7 +260,7 @@ async def test_replaced_run_expires_alone(store: Store, fence: Fence) -> None:
     await store.commit(fence, begin(first))
     await store.commit(fence, begin(second, replaces=first))
     await store.commit(fence, CommitBatch(changes=[RunChange(SHARD, first, 2, NOW - timedelta(days=900), 2)]))
-    assert 1 == await store.delete_expired(9)
+    assert 1 == await store.delete_expired([SHARD], 9)
     current = await store.current_run(1, SHARD, "order-1")
     assert current is not None
     assert second == current.run_id

@@ -14,9 +14,8 @@ from msgspec.structs import fields
 
 from perdure.cli.exits import CommandError
 from perdure.cli.server_settings import server_settings
-from perdure.cli.settings import SETTINGS, Role, options, settings_of
+from perdure.cli.settings import SETTINGS, Role, as_variables, options, settings_of
 from perdure.cli.settings_file import config_option
-from perdure.cli.worker import as_variables
 from perdure_server.config import ServerSettings
 from perdure_worker.process import ProcessOptions
 from perdure_worker.worker import Worker
@@ -103,7 +102,7 @@ def test_a_named_file_is_read(run: Run, tmp_path: Path) -> None:
     ("file", "said"),
     [
         ("prot = 1", "no setting 'prot'"),
-        ("[server]\nprocesses = 1", r"\[server\] has no setting 'processes'"),
+        ("[server]\ntask_queue = 1", r"\[server\] has no setting 'task_queue'"),
         ("server = 1", r"write \[server\]"),
         ("port = ", "is not TOML"),
     ],

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from perdure import _channel, _connection
+from perdure import _channel, _requests
 from perdure._channel import OPEN_AFTER, PAUSE_SECONDS_FIRST, PAUSE_SECONDS_MAX
 from perdure._connection import Connection, ConnectionOptions
 from perdure.exceptions import RPCError
@@ -55,7 +55,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(_channel, "time", SimpleNamespace(monotonic=clock.monotonic))
-    monkeypatch.setattr(_connection, "BACKOFF_SECONDS_FIRST", 0.0)
+    monkeypatch.setattr(_requests, "BACKOFF_SECONDS_FIRST", 0.0)
     return clock
 
 

@@ -51,6 +51,9 @@ class StandInConnection:
         self.answers: list[Any] = []
         self.gate: asyncio.Event | None = None
 
+    def about(self, namespace: str, workflow_id: str) -> StandInConnection:
+        return self
+
     async def call(self, method: str, path: str, body: Any, answer_type: type, wait: float = 0.0) -> Any:
         self.asked.append((method, path, body))
         if self.gate is not None:

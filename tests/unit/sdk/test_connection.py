@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from perdure import _connection
+from perdure import _connection, _requests
 from perdure._connection import Connection, ConnectionOptions
 from perdure.client import Client
 from perdure.exceptions import RPCError
@@ -25,7 +25,7 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_connection, "BACKOFF_SECONDS_FIRST", 0.0)
+    monkeypatch.setattr(_requests, "BACKOFF_SECONDS_FIRST", 0.0)
 
 
 class Script:
@@ -186,10 +186,10 @@ async def test_a_client_may_be_dropped() -> None:
 )
 def test_addresses_are_forgiving(given: str, tls: bool, found: str) -> None:
     """A scheme and a trailing slash are optional."""
-    assert found == _connection._normalized(given, tls=tls)
+    assert found == _connection.normalized(given, tls=tls)
 
 
 def test_a_wrong_address_is_told() -> None:
     """The message shows a right one."""
     with pytest.raises(ValueError, match=r"http://127\.0\.0\.1:7233"):
-        _connection._normalized("ftp://x", tls=False)
+        _connection.normalized("ftp://x", tls=False)

@@ -15,8 +15,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Raw
 
+from perdure_proto.cluster import ClusterAnswer
 from perdure_proto.codec import encode_events, encoder
-from perdure_proto.errors import ServiceError
+from perdure_proto.errors import Code, ServiceError
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import HistoryAnswer, VersionAnswer
 from perdure_proto.tasks import (
@@ -40,6 +41,12 @@ class Arrived(Generic[Request]):
         self.request: Request = request
         self.answered: asyncio.Future[bytes | ServiceError] = asyncio.get_running_loop().create_future()
         self._transport = transport
+
+    @property
+    def tokens(self) -> list[str]:
+        """The tasks of which a respond speaks."""
+        assert isinstance(self.request, RespondRequest)
+        return [completion.token for completion in self.request.completions]
 
     def answer(self, *tasks: AnyTask, pushes: tuple[AnyPush, ...] = ()) -> None:
         sequence = self.request.sequence
@@ -77,6 +84,10 @@ class Service:
         """Pages of each workflow's history."""
         self.histories_read = 0
         self.address = ""
+        self.name = "test"
+        self.cluster: ClusterAnswer | None = None
+        """Who is there; an older service does not know the question."""
+        self.looks = 0
 
     async def poll(self, request: web.Request) -> web.Response:
         arrived = Arrived(msgspec.json.decode(await request.read(), type=PollRequest), request.transport)
@@ -93,8 +104,14 @@ class Service:
         return respond(b"{}")
 
     async def version(self, request: web.Request) -> web.Response:
-        answer = VersionAnswer(server_version="0", protocol_version=1, protocol_version_min=1, server_id="test")
+        answer = VersionAnswer(server_version="0", protocol_version=1, protocol_version_min=1, server_id=self.name)
         return respond(encoder.encode(answer))
+
+    async def who(self, request: web.Request) -> web.Response:
+        self.looks += 1
+        if self.cluster is None:
+            return respond(ServiceError(Code.NOT_FOUND, "no such path"))
+        return respond(encoder.encode(self.cluster))
 
     async def history(self, request: web.Request) -> web.Response:
         after = int(request.query["after"])
@@ -121,9 +138,10 @@ async def serve() -> AsyncIterator[Service]:
     app.router.add_post(f"{queue}/poll", service.poll)
     app.router.add_post(f"{queue}/respond", service.respond)
     app.router.add_get("/api/v1/version", service.version)
+    app.router.add_get("/api/v1/cluster", service.who)
     app.router.add_get("/api/v1/namespaces/default/workflows/{workflow}/history", service.history)
     app.router.add_post(f"{queue}/leave", service.leave)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 
 from perdure.exceptions import RPCError
 from perdure_proto.errors import Code, ServiceError
-from perdure_proto.tasks import ActivityTaskCompletion, ActivityTaskFailure, CompletionResult, WorkerInfo
+from perdure_proto.tasks import ActivityTaskCompletion, ActivityTaskFailure, CompletionResult, PollAnswer, WorkerInfo
+from perdure_worker.exchange import Exchange
+from perdure_worker.poller import Poller
+from perdure_worker.session import Session
+from perdure_worker.shares import Shares
+from perdure_worker.slots import Offer, Slots
 from tests.unit.worker.wired import activity_task, wired
 
 UNKNOWN = ServiceError(Code.SESSION_UNKNOWN, "who?")
@@ -58,6 +64,32 @@ async def test_freed_kind_opens_a_second_poll() -> None:
         assert (await parts.service.polls.get()).request.activity_slots == 0
         parts.slots.give_activity()
         assert (await parts.service.polls.get()).request.activity_slots == 1
+
+
+async def test_a_poll_put_away_in_its_last_turn_gives_its_slots_back() -> None:
+    """The poller may look at its polls between the end of one and the callback that tells of it."""
+    ended: asyncio.Future[PollAnswer] = asyncio.get_running_loop().create_future()
+
+    class Once:
+        async def ask(self, *_: Any, **__: Any) -> PollAnswer:
+            return await ended if not ended.done() else await asyncio.get_running_loop().create_future()
+
+    slots = Slots(10, 10)
+    session = Session(lambda: WorkerInfo(identity="test"))
+    poller = Poller(session, cast("Exchange", Once()), Shares(slots).join(), queue_path="/q", take=lambda _: None)
+    polling = asyncio.create_task(poller.run())
+    await turns()
+    ended.set_result(PollAnswer(sequence=1))
+    poller._changed.set()
+    await turns()
+    polling.cancel()
+    await turns()
+    assert Offer(10, 10) == slots.unasked
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def test_closed_slots_leave_a_poll_for_pushes() -> None:

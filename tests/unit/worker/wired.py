@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
-from perdure._connection import Connection, ConnectionOptions
+from perdure._cluster import Cluster
+from perdure._connection import ConnectionOptions
 from perdure.exceptions import RPCError
 from perdure_proto.tasks import ActivityTask, PollAnswer, RespondAnswer, WorkerInfo
 from perdure_worker.exchange import Exchange
 from perdure_worker.poller import Poller
 from perdure_worker.responder import Responder
 from perdure_worker.session import Session
+from perdure_worker.shares import Shares
 from perdure_worker.slots import Slots
 from tests.unit.worker.service import Service, serve
 
@@ -30,7 +32,7 @@ class Wired:
 
     polling: asyncio.Task[None]
 
-    def __init__(self, service: Service, connection: Connection) -> None:
+    def __init__(self, service: Service, connection: Cluster) -> None:
         self.service = service
         self.held: tuple[str, ...] = ()
         self.taken: asyncio.Queue[PollAnswer | RespondAnswer] = asyncio.Queue()
@@ -38,8 +40,9 @@ class Wired:
         self.session = Session(lambda: WorkerInfo(identity="test", held=self.held))
         exchange = Exchange(connection, pause=no_pause)
         take = self.taken.put_nowait
-        self.poller = Poller(self.session, exchange, self.slots, queue_path=QUEUE, take=take)
-        self.responder = Responder(self.session, exchange, self.slots, queue_path=QUEUE, take=take)
+        share = Shares(self.slots).join()
+        self.poller = Poller(self.session, exchange, share, queue_path=QUEUE, take=take)
+        self.responder = Responder(self.session, exchange, share, queue_path=QUEUE, take=take)
 
     async def introduce(self) -> None:
         """Answers the introduction."""
@@ -48,8 +51,8 @@ class Wired:
 
 
 @asynccontextmanager
-async def connected(address: str) -> AsyncIterator[Connection]:
-    connection = Connection(address, ConnectionOptions())
+async def connected(address: str) -> AsyncIterator[Cluster]:
+    connection = Cluster(address, ConnectionOptions())
     try:
         yield connection
     finally:

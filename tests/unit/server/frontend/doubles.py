@@ -17,8 +17,11 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_server.config import Limits, ServerSettings
 from perdure_server.frontend import Frontend, FrontendOptions, OutcomeWait, Readiness
 from perdure_server.frontend.examples import ANSWERS
+from perdure_server.frontend.port import Cluster, Whole
 
 SETTINGS = ServerSettings(port=0)
+OWN = frozenset({"version", "describe_cluster"})
+"""What the edge answers by itself."""
 
 
 class ExampleApi:
@@ -116,9 +119,11 @@ class House:
 
 
 @asynccontextmanager
-async def house(settings: ServerSettings = SETTINGS, *hosts: str) -> AsyncIterator[House]:
+async def house(
+    settings: ServerSettings = SETTINGS, *hosts: str, cluster: Cluster | None = None
+) -> AsyncIterator[House]:
     api, health = ExampleApi(), FixedHealth()
-    options = FrontendOptions(server_version="1.2.3", hosts=frozenset(hosts))
+    options = FrontendOptions(server_version="1.2.3", hosts=frozenset(hosts), cluster=cluster or Whole())
     frontend = Frontend(api, health, settings, options)
     await frontend.start()
     try:

@@ -14,11 +14,11 @@ from perdure_server.frontend import OutcomeWait, Readiness
 from perdure_server.frontend.examples import ANSWERS, PATH_NAMES, REQUESTS
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.routes import PREFIX, ROUTES, Route, RouteTable
-from tests.unit.server.frontend.doubles import house, with_limits
+from tests.unit.server.frontend.doubles import OWN, house, with_limits
 
 NAMESPACE = "/api/v1/namespaces/default"
-OPERATIONS = [route for route in ROUTES if route.name != "version"]
-"""What the engine is asked for; the version is the server's own."""
+OPERATIONS = [route for route in ROUTES if route.name not in OWN]
+"""What the engine is asked for."""
 
 
 @pytest.mark.parametrize("route", OPERATIONS, ids=lambda route: route.name)

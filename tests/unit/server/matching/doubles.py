@@ -32,7 +32,8 @@ EVERY_TYPE = WorkerInfo(identity="any", dynamic_workflows=True, dynamic_activiti
 
 def workflow_ref(run_id: str, **fields: Any) -> TaskRef:
     known: dict[str, Any] = {"kind": "workflow", "type_name": "Order", "task_queue": "q"}
-    return TaskRef(namespace="ns", shard_id=1, run_id=run_id, scheduled_event_id=2, attempt=1, **(known | fields))
+    known |= {"namespace": "ns", "shard_id": 1}
+    return TaskRef(run_id=run_id, scheduled_event_id=2, attempt=1, **(known | fields))
 
 
 def activity_ref(run_id: str, **fields: Any) -> TaskRef:
@@ -54,6 +55,8 @@ class RecordingSource:
         self.due: list[TaskRef] = []
         self.results: list[CompletionResult] | Exception | None = None
         self.completed: list[str] = []
+        self.parked_in_vain = 0
+        """Parked tasks of runs that are closed: nobody is offered them."""
         self.refills: list[tuple[str, str, str, int]] = []
         self.parked: list[TaskRef] = []
         self.matching: Matching | None = None
@@ -94,12 +97,14 @@ class RecordingSource:
         self.offer_due()
         return self.results or [CompletionResult() for _ in completions]
 
-    async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> None:
+    async def refill(self, namespace: str, task_queue: str, kind: str, room: int) -> int:
         self.refills.append((namespace, task_queue, kind, room))
         assert self.matching is not None
-        while self.parked and room and self.matching.offer(self.parked[0], paged=True):
+        taken, self.parked_in_vain = min(self.parked_in_vain, room), max(self.parked_in_vain - room, 0)
+        while self.parked and taken < room and self.matching.offer(self.parked[0], paged=True):
             self.parked.pop(0)
-            room -= 1
+            taken += 1
+        return taken
 
     def offer_due(self) -> None:
         assert self.matching is not None

@@ -115,6 +115,19 @@ async def test_refills_end_when_one_brings_nothing() -> None:
         assert asked == len(b.source.refills)
 
 
+async def test_a_refill_that_offers_nothing_may_be_followed() -> None:
+    """What was taken out and needs no worker any more says nothing about what is parked behind it."""
+    async with bench(SMALL) as b:
+        b.source.parked, b.source.parked_in_vain = [activity_ref("p")], 4
+        await b.poll("s")
+        b.matching.note_parked("ns", "q", "activity")
+        await settle()
+        b.pass_time(1.1)
+        await b.poll("s")
+        await settle()
+        assert ["p"] == runs(await b.poll("s", activity=9))
+
+
 async def test_a_refill_feeds_parked_polls() -> None:
     """Parked tasks that a worker waits for go straight to it."""
     async with bench(SMALL) as b:

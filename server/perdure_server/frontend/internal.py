@@ -1,0 +1,56 @@
+"""What servers of one cluster ask each other, behind the cluster's key.
+
+It must not know what is delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+
+import msgspec
+from aiohttp import web
+from msgspec import Raw
+
+from perdure_proto.errors import Code, ServiceError
+from perdure_server.frontend.answers import json_answer
+from perdure_server.frontend.operations import refusal
+from perdure_server.frontend.peers import DELIVERIES_TOGETHER_MAX, KEY_HEADER, deliver_answers, key_text
+from perdure_server.frontend.port import Api, Cluster
+
+_bodies = msgspec.json.Decoder(list[Raw])
+
+
+class Internal:
+    """The endpoints. Without a `key` nobody is let in."""
+
+    def __init__(self, api: Api, cluster: Cluster) -> None:
+        self.key = b""
+        self._api = api
+        self._cluster = cluster
+
+    async def deliver(self, request: web.Request) -> web.Response:
+        """A batch of deliveries between workflows; each has its own answer."""
+        self._check(request)
+        bodies = _bodies.decode(await request.read())
+        if len(bodies) > DELIVERIES_TOGETHER_MAX:
+            raise ServiceError(Code.INVALID_ARGUMENT, f"at most {DELIVERIES_TOGETHER_MAX} deliveries at a time")
+        answers = await asyncio.gather(*[self._delivered(bytes(body)) for body in bodies])
+        return json_answer(deliver_answers(answers))
+
+    async def look(self, request: web.Request) -> web.Response:
+        """Somebody knows that shards have changed hands."""
+        self._check(request)
+        self._cluster.look()
+        return json_answer(b"{}")
+
+    async def _delivered(self, body: bytes) -> bytes | ServiceError:
+        try:
+            return await self._api.deliver(body)
+        except Exception as error:  # noqa: BLE001 - it belongs to this delivery
+            return refusal(error, "POST", "a delivery")
+
+    def _check(self, request: web.Request) -> None:
+        given = request.headers.get(KEY_HEADER, "").encode(errors="replace")
+        if not self.key or not hmac.compare_digest(given, key_text(self.key).encode()):
+            raise ServiceError(Code.UNAUTHENTICATED, "only servers of this cluster ask here")
