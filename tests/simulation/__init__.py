@@ -1,0 +1,1 @@
+"""Seeded worlds in virtual time: servers, workers and clients in one thread, faults, and what must hold."""

@@ -1,0 +1,192 @@
+"""A deterministic asyncio loop of virtual time: nothing waits, time jumps to the next timer.
+
+Callbacks run in the order in which they were scheduled, as asyncio promises; timers that are due at one instant run in
+a seeded order, which asyncio leaves open. A step takes a microsecond. Steps of dead hosts are not taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, Final
+
+from tests.simulation.hosts import HOST, Host
+
+STEP_SECONDS: Final = 1e-6
+
+
+class StuckError(Exception):
+    """The world took its limit of steps and did not come to rest."""
+
+
+class Handle(asyncio.Handle):
+    """A step that will be taken."""
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], loop: SimulatedLoop, context: Context | None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None  # type: ignore[assignment] # as asyncio's own
+
+
+class Timer(Handle, asyncio.TimerHandle):
+    """A step at a time. One that is cancelled is skipped when its time comes."""
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: SimulatedLoop,
+        context: Context | None,
+    ) -> None:
+        super().__init__(callback, args, loop, context)
+        self._when = when
+        self._scheduled = False
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """Runs one world. `steps_max` bounds a world that does not come to rest."""
+
+    def __init__(self, random: Random, *, steps_max: int = 2_000_000) -> None:
+        super().__init__()
+        self.now = 1.0
+        self.steps = 0
+        self.steps_max = steps_max
+        self.host: Host | None = None
+        self.is_over = False
+        self.errors: list[dict[str, Any]] = []
+        self.tasks: list[asyncio.Task[Any]] = []
+        """All, to the end: a coroutine that is collected runs its `finally`, which a killed process does not."""
+        self._random = random
+        self._due: deque[Handle] = deque()
+        self._timers: list[tuple[float, float, int, Timer]] = []
+        self._number = 0
+
+    def time(self) -> float:
+        return self.now
+
+    def get_debug(self) -> bool:
+        return False
+
+    def create_task(self, coro: Any, *, name: object = None, context: Context | None = None) -> asyncio.Task[Any]:
+        task = asyncio.Task(coro, loop=self, context=context)
+        self.tasks.append(task)
+        return task
+
+    def call_soon(  # type: ignore[override] # typeshed is stricter on Ts
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Handle:
+        handle = Handle(callback, args, self, context)
+        if not self.is_over:
+            self._due.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment] # there is one thread
+
+    def call_at(  # type: ignore[override] # typeshed is stricter on Ts
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Timer:
+        handle = Timer(when, callback, args, self, context)
+        self._number += 1
+        heappush(self._timers, (when, self._random.random(), self._number, handle))
+        return handle
+
+    def call_later(  # type: ignore[override] # typeshed is stricter on Ts
+        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Timer:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        self.errors.append({**context, "host": self.host.name if self.host else ""})
+
+    def run_until(self, done: Callable[[], bool], until: float) -> bool:
+        """Steps until `done()` says so, or until that time; false: time was up."""
+        asyncio._set_running_loop(self)
+        try:
+            while not done():
+                if not self._turn(until):
+                    return False
+            return True
+        finally:
+            asyncio._set_running_loop(None)
+
+    def thaw(self, host: Host) -> None:
+        """A frozen host goes on: what has come due meanwhile is done now."""
+        host.is_frozen = False
+        self._due.extend(host.held)
+        host.held.clear()
+
+    def _turn(self, until: float) -> bool:
+        """All that is ready now; where nothing is, time jumps."""
+        due, timers = self._due, self._timers
+        if not due:
+            while timers and timers[0][3]._cancelled:
+                heappop(timers)
+            if not timers or timers[0][0] > until:
+                self.now = max(self.now, until)
+                return False
+            self.now = max(self.now, timers[0][0])
+        while timers and timers[0][0] <= self.now:
+            handle = heappop(timers)[3]
+            if not handle._cancelled:
+                due.append(handle)
+        for _ in range(len(due)):
+            handle_now = due.popleft()
+            if not handle_now._cancelled:
+                self._step(handle_now)
+        if self.steps > self.steps_max:
+            raise StuckError(f"no rest after {self.steps} steps")
+        return True
+
+    def _step(self, handle: Handle) -> None:
+        host = handle._context.get(HOST)
+        self.host = host
+        if host is not None:
+            if host.is_dead:
+                return
+            if host.is_frozen:
+                host.held.append(handle)
+                return
+            if host.steps_left >= 0:
+                host.steps_left -= 1
+                if host.steps_left < 0:
+                    host.kill()
+                    return
+        self.now += STEP_SECONDS
+        self.steps += 1
+        callback = handle._callback
+        try:
+            handle._context.run(callback, *handle._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - as asyncio's own
+            self.call_exception_handler({"message": f"in {callback}", "exception": error})
+
+    def end(self) -> None:
+        """The world is over: what still waits is let go of without a word."""
+        self.is_over = True
+        for task in self.tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self.tasks.clear()
+        self._due.clear()
+        self._timers.clear()
+
+
+def outside() -> Context:
+    """A context of no host: for what belongs to the world itself."""
+    context = copy_context()
+    context.run(HOST.set, None)
+    return context
