@@ -140,9 +140,10 @@ class Peers:
     async def _deliver_all(self, address: str) -> None:
         """Batch after batch, until nothing waits."""
         try:
-            while waiting := self._waiting.get(address):
+            while self._waiting.get(address):
                 await asyncio.sleep(0)  # what else leaves in this turn of the loop
-                await self._deliver(address, cut(waiting))
+                if waiting := self._waiting.get(address):  # the other batch may have taken all
+                    await self._deliver(address, cut(waiting))
         finally:
             self._under_way[address] -= 1
             if not self._under_way[address] and not self._waiting.get(address):

@@ -190,8 +190,8 @@ async def test_two_takers_of_one_server(town: Town) -> None:
     await town.quiet()
     await asyncio.gather(one.look(), three.look(), four.look())
     assert epoch + 1 == await town.control.fetchval("select epoch from fences where server = 'two'")
-    # Assigned once, and adopted by those who did not take them themselves.
-    assert epochs + share <= await town.control.fetchval("select sum(epoch) from shards") <= epochs + 2 * share
+    # Assigned once, and adopted by those who did not take them themselves; a slow one may be given its share twice.
+    assert epochs + share <= await town.control.fetchval("select sum(epoch) from shards") <= epochs + 3 * share
 
 
 async def test_shards_are_assigned_after_the_raise(town: Town) -> None:

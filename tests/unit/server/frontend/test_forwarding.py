@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -307,6 +308,20 @@ async def test_deliveries_reach_the_owner() -> None:
         assert (b"1", b'{"a":2}') == (told[0], told[2])
         assert isinstance(told[1], ServiceError)
         assert (Code.WRONG_OWNER, "http://b") == (told[1].code, told[1].details["address"])
+
+
+async def test_two_batches_do_not_want_the_same_deliveries() -> None:
+    """Of two that begin at once the second may find that the first has taken everything."""
+    unheard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+    async with pair() as p:
+        takes_deliveries(p.there.api)
+        peers = Peers(p.cluster, key=KEY)
+        await asyncio.gather(*[peers.deliver(SHARD, b"1") for _ in range(3)])
+        await peers.close()
+        del peers
+        gc.collect()
+    assert [] == unheard
 
 
 async def test_a_delivery_to_nobody_is_refused() -> None:
