@@ -46,9 +46,8 @@ SECTIONS = (
     Section(
         "workers",
         "Worker processes",
-        "W1 over worker processes, all on one server. In this version one server is active for each database, and "
-        "others stand by to take over: two or three servers are no case yet. `all cores` is what the machine had to "
-        "give while 1,000 workflows ran.",
+        "W1 over worker processes, all on one server. Two or three servers were not measured yet. `all cores` is what "
+        "the machine had to give while 1,000 workflows ran.",
         workers.measure,
     ),
     Section(
