@@ -198,14 +198,16 @@ class Server:
     async def _drain(self, ownership: Ownership, api: EngineApi, committer: Committer) -> None:
         """Law of SIGTERM: no request fails. The shards are given away, polls are answered, commits land."""
         self._say(Readiness(state="draining"))
+        has_heirs = self._has_others()
         with suppress(ServiceError, TimeoutError):
             async with asyncio.timeout(self._settings.drain.total_seconds()):
-                if self._has_others():
+                if has_heirs:  # while requests still come: they are passed on
                     await ownership.leave(api)
                 await self._frontend.drain()
                 await api.matching.close()
-                await committer.drain()
-                await ownership.leave(api)
+                if not has_heirs:
+                    await committer.drain()
+                    await ownership.leave(api)
 
     def _nudge(self, servers: Collection[str]) -> None:
         """These had better look at once; who cannot be told yet looks at its next heartbeat."""

@@ -21,7 +21,7 @@ from perdure_proto.service import (
 from perdure_server.engine.checks import check_start
 from perdure_server.engine.execution import Execution, UpdateWaiter
 from perdure_server.engine.update_waits import forget
-from perdure_server.engine.updates import check_update, identified
+from perdure_server.engine.updates import check_update
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
@@ -44,7 +44,6 @@ class UpdatesWithStart:
         self, namespace: str, workflow_id: str, name: str, request: UpdateWithStartRequest
     ) -> UpdateWithStartAnswer:
         """Starts a workflow as the id policies say, and sends an update to it or to the one that is there."""
-        request = msgspec.structs.replace(request, update=identified(self._engine, request.update))
         check_start(workflow_id, request.start, self._engine.limits)
         check_update(name, request.update, self._engine.limits)
         if request.update.run_id:

@@ -6,8 +6,6 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from perdure_proto import service as svc
 from perdure_proto.codec import decode_events
 from perdure_proto.errors import Code, ServiceError
@@ -33,11 +31,6 @@ def check_update(name: str, request: svc.UpdateWorkflowRequest, limits: Limits) 
     check_header(request.header, limits)
 
 
-def identified(engine: Engine, request: svc.UpdateWorkflowRequest) -> svc.UpdateWorkflowRequest:
-    """An update that has an id; one that came without cannot be repeated, and gets it in the answer."""
-    return request if request.update_id else structs.replace(request, update_id=engine.new_run_id())
-
-
 class Updates:
     """Takes updates from clients."""
 
@@ -48,7 +41,6 @@ class Updates:
         self, namespace: str, workflow_id: str, name: str, request: svc.UpdateWorkflowRequest
     ) -> svc.UpdateWorkflowAnswer:
         """Admits an update and waits for the stage asked for, as long as asked for."""
-        request = identified(self._engine, request)
         check_update(name, request, self._engine.limits)
         find = self._engine.residents.find
         asked = None

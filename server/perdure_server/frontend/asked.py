@@ -1,10 +1,12 @@
 """A request that was understood: its endpoint and call, and the same as it travels on to another server.
 
-What is passed on waits only as long as its caller still does. It must not know who answers.
+What is passed on waits only as long as its caller still does. Law: an update has its id before anybody is asked, so
+that whoever is asked next, after the shard has moved, knows it again. It must not know who answers.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 from typing import Any
@@ -14,6 +16,7 @@ import msgspec
 
 from perdure_proto.codec import decode_request, encoder
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.ids import uuid7
 from perdure_proto.service import UpdateWithStartRequest, UpdateWorkflowRequest
 from perdure_server.frontend.call import Call, Parameters
 from perdure_server.frontend.routes import Endpoint, Route
@@ -28,10 +31,11 @@ class Asked:
         decoded: Any = None
         if endpoint.decoder is not None:
             decoded = decode_request(endpoint.decoder, body or endpoint.empty)
+        named = identified(decoded)
         self.route: Route = endpoint.route
         self._target = target
-        self._body = body
-        self.call = Call(names, _parameters(endpoint.route, target.partition("?")[2]), decoded)
+        self._body = body if named is decoded else encoder.encode(named)
+        self.call = Call(names, _parameters(endpoint.route, target.partition("?")[2]), named)
         self._began = time.monotonic() if endpoint.route.long else 0.0
 
     @property
@@ -70,6 +74,20 @@ class Asked:
                 return self._target, encoder.encode(msgspec.structs.replace(body, update=update))
             case _:
                 return with_wait(self._target, wait), self._body
+
+
+def identified(body: Any) -> Any:  # noqa: ANN401 - whatever the endpoint takes
+    """An update that has an id; one that came without cannot be repeated by its caller, and gets it in the answer."""
+    if isinstance(body, UpdateWorkflowRequest) and not body.update_id:
+        return msgspec.structs.replace(body, update_id=new_id())
+    if isinstance(body, UpdateWithStartRequest) and not body.update.update_id:
+        return msgspec.structs.replace(body, update=msgspec.structs.replace(body.update, update_id=new_id()))
+    return body
+
+
+def new_id() -> str:
+    """An id that nobody else has."""
+    return uuid7(int(time.time() * 1000), os.urandom(10))
 
 
 def with_wait(target: str, wait: timedelta) -> str:

@@ -19,7 +19,7 @@ import structlog
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.frontend.asked import Asked
 from perdure_server.frontend.operations import Operations
-from perdure_server.frontend.peers import NoAnswerError, NotSentError, Peers
+from perdure_server.frontend.peers import OK, NoAnswerError, NotSentError, Peers
 from perdure_server.frontend.port import Cluster
 
 HAND_OVER_SECONDS_MAX = 15.0
@@ -27,7 +27,6 @@ HAND_OVER_SECONDS_MAX = 15.0
 LOOK_EVERY_SECONDS = 0.25
 LAST_WORDS_SECONDS = 2.0
 """A former owner may still answer what it had begun."""
-OK = 200
 WRONG_OWNER = 421
 
 log = structlog.get_logger(__name__)

@@ -30,6 +30,7 @@ DELIVER_PATH = "/internal/v1/deliver"
 LOOK_PATH = "/internal/v1/look"
 KEY_HEADER = "perdure-cluster-key"
 
+OK = 200
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 75.0
 """The longest poll, and some time for its answer."""
@@ -167,7 +168,7 @@ class Peers:
         body = b"[" + b",".join(each.body for each in batch) + b"]"
         timeout = aiohttp.ClientTimeout(total=DELIVER_SECONDS, sock_connect=CONNECT_SECONDS)
         async with self._session.post(address + DELIVER_PATH, data=body, timeout=timeout) as answer:
-            if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
+            if answer.status != OK:
                 raise aiohttp.ClientError(f"status {answer.status}: {(await answer.text())[:200]}")
             answers = _answers.decode(await answer.read())
         if len(answers) != len(batch):
@@ -207,7 +208,7 @@ def deliver_answers(answers: Sequence[bytes | ServiceError]) -> bytes:
         [
             Delivered(answer.status, Raw(encoder.encode(answer.body())))
             if isinstance(answer, ServiceError)
-            else Delivered(200, Raw(answer))
+            else Delivered(OK, Raw(answer))
             for answer in answers
         ]
     )
@@ -216,7 +217,7 @@ def deliver_answers(answers: Sequence[bytes | ServiceError]) -> bytes:
 def _settle(answered: asyncio.Future[bytes], answer: Delivered) -> None:
     if answered.done():
         return
-    if answer.status == 200:  # noqa: PLR2004 - HTTP's own number
+    if answer.status == OK:
         answered.set_result(bytes(answer.body))
         return
     error = _errors.decode(answer.body)

@@ -355,14 +355,6 @@ async def test_a_start_that_loses_sends_the_update_to_the_winner(server: OneServ
     assert {first.run_id} == {(await answer).start.run_id for answer in answers}
 
 
-async def test_an_update_without_an_id_gets_one(server: OneServer) -> None:
-    """The answer names it, with and without a start; each is another update."""
-    first = await both(server, wait=0, update_id="")
-    second, third = await update(server, "", wait=timedelta(0)), await update(server, "", wait=timedelta(0))
-    ids = {first.update.update_id, second.update_id, third.update_id}
-    assert (3, ids) == (len(ids), set(server.run().state.admitted))
-
-
 async def test_who_gives_up_leaves_no_wait_behind(server: OneServer) -> None:
     """Neither when the time is over nor when the connection closes."""
     answer = await both(server, wait=0)

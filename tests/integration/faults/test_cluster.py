@@ -21,7 +21,8 @@ pytestmark = pytest.mark.timeout(120)
 async def three_servers(box: Machine) -> tuple[str, list[ServerProcess]]:
     """A cluster that has settled, and its database."""
     dsn = await box.start_postgres()
-    servers = [box.server(f"server-{n}", dsn) for n in (1, 2, 3)]
+    # Who leaves must not wait for the end of this.
+    servers = [box.server(f"server-{n}", dsn, PERDURE_DRAIN="60s") for n in (1, 2, 3)]
     await asyncio.gather(*(server.restart() for server in servers))
     await until_shared(servers)
     return dsn, servers

@@ -130,6 +130,16 @@ async def test_a_body_is_passed_on() -> None:
         assert b'["x"]' == bytes(p.there.api.last("start_workflow")[2].input)
 
 
+async def test_an_update_has_its_id_before_anybody_is_asked() -> None:
+    """One that came without is the same update for the owner as for the server that was asked first."""
+    async with pair() as p:
+        p.disown("update_workflow")
+        assert 200 == (await p.here.post(f"{WORKFLOW}/update/add", {"input": [1]})).status
+        asked, passed_on = p.here.api.last("update_workflow")[3], p.there.api.last("update_workflow")[3]
+        assert asked.update_id
+        assert asked.update_id == passed_on.update_id
+
+
 async def test_refusals_of_the_owner_come_back() -> None:
     """An error of the owner is the caller's, with status and details."""
     async with pair() as p:
