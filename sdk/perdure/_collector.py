@@ -8,6 +8,8 @@ program that runs a `Worker` of its own keeps the settings that it has.
 from __future__ import annotations
 
 import gc
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 YOUNGEST_MAX: Final = 50_000
@@ -17,8 +19,17 @@ YOUNG_ROUNDS: Final = 20
 """Collections of one generation before the next older one is collected with it."""
 
 
+@contextmanager
+def loading() -> Generator[None]:
+    """While modules are imported the collector rests: it would look again and again through what stays for good."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 def settle_collector() -> None:
     """To be called once, when all modules are imported."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNGEST_MAX, YOUNG_ROUNDS, YOUNG_ROUNDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import ssl
-from typing import Final
+from typing import Final, TypeGuard
 
 import aiohttp
 import msgspec
@@ -16,7 +16,8 @@ from msgspec import Struct
 from yarl import URL
 
 from perdure._channel import Channel
-from perdure._requests import Requests
+from perdure._door import Door
+from perdure._requests import VERSION_PATH, Requests
 from perdure.exceptions import RPCError
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.channel import SHARD_MAP_HEADER
@@ -64,20 +65,36 @@ class Connection(Requests):
             skip_auto_headers=("user-agent", "accept", "accept-encoding"),
         )
         self._channel = Channel(self._session, self.address)
+        self._door = Door(self._knock)
 
     async def send(self, method: str, path: str, data: bytes | None, timeout: float) -> bytes:
         """One attempt: the body of the answer. Raises `RPCError`; `UNAVAILABLE` when there was no answer."""
         try:
+            refusal = await self._door.refusal(timeout) if self._door.is_shut else None
+            if refusal is not None:
+                raise self._unreachable(refusal, timeout) from refusal
             if self._channel.takes(data):
                 status, answer = await self._channel.send(method, path, data, timeout)
             else:
                 status, answer = await self._send_alone(method, path, data, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = f"no answer in {timeout:.3g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
-            raise RPCError(f"cannot reach {self.address}: {reason}") from error
+            if _is_refusal(error):
+                self._door.shut()
+            raise self._unreachable(error, timeout) from error
         if status < _OK:
             return answer
         raise _refusal(status, answer)
+
+    def _unreachable(self, error: Exception, timeout: float) -> RPCError:
+        reason = f"no answer in {timeout:.3g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
+        return RPCError(f"cannot reach {self.address}: {reason}")
+
+    async def _knock(self) -> OSError | None:
+        try:
+            await self._send_alone("GET", VERSION_PATH, None, CONNECT_SECONDS_MAX)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return error if _is_refusal(error) else None
+        return None
 
     async def _send_alone(self, method: str, path: str, data: bytes | None, timeout: float) -> tuple[int, bytes]:
         """As a request of its own."""
@@ -91,6 +108,7 @@ class Connection(Requests):
 
     async def close(self) -> None:
         """Closes the session; what is under way fails."""
+        await self._door.close()
         await self._channel.close()
         await self._session.close()
 
@@ -115,6 +133,11 @@ def normalized(address: str, *, tls: bool) -> str:
     if url.scheme not in {"http", "https"} or not url.host:
         raise ValueError(f"{address!r} is not an address such as http://127.0.0.1:7233")
     return str(url).rstrip("/")
+
+
+def _is_refusal(error: BaseException) -> TypeGuard[aiohttp.ClientConnectorError]:
+    """Whether nobody listens there, rather than that somebody is slow or speaks another language."""
+    return isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
 
 
 def _refusal(status: int, body: bytes) -> RPCError:

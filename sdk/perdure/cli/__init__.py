@@ -11,6 +11,8 @@ import sys
 
 def main() -> None:
     """Runs the command line and ends the process with its status."""
-    from perdure.cli.program import run
+    from perdure._collector import loading
 
+    with loading():
+        from perdure.cli.program import run
     sys.exit(run())

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import difflib
+from collections import UserDict
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import click
+
+
+class Imported(UserDict[str, Any]):
+    """Commands by name, each imported from its module when it is first asked for: a process loads what it runs.
+
+    >>> dict(Imported({"version": "perdure.cli.version"}))
+    {'version': <Command version>}
+    """
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = self.data[name]
+        if isinstance(found, str):
+            found = self.data[name] = getattr(import_module(found), name.replace("-", "_"))
+        assert isinstance(found, click.Command), f"{name} is a command"
+        return found
 
 
 class Group(click.Group):
     """A group that tells a command of another version from a typing error."""
 
-    def __init__(self, *, name: str, help: str, later: tuple[str, ...] = ()) -> None:
-        super().__init__(name=name, help=help)
+    def __init__(
+        self, *, name: str, help: str, later: tuple[str, ...] = (), modules: Mapping[str, str] | None = None
+    ) -> None:
+        """`modules` are where the commands are that are not imported yet."""
+        super().__init__(name=name, help=help, commands=Imported(modules or {}))
         self.later = later
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -9,20 +9,9 @@ from collections.abc import Sequence
 
 import click
 
-from perdure.cli.activity import activity
-from perdure.cli.cluster import cluster
-from perdure.cli.dev import dev
 from perdure.cli.exits import CommandError, Exit, one_line, status_of
 from perdure.cli.groups import Group
-from perdure.cli.namespace import namespace
 from perdure.cli.processes import INTERRUPTED
-from perdure.cli.reload_check import reload_check
-from perdure.cli.server import migrate, server
-from perdure.cli.task_queue import task_queue
-from perdure.cli.version import version
-from perdure.cli.waitpoint import waitpoint
-from perdure.cli.worker import worker
-from perdure.cli.workflow import workflow
 from perdure.exceptions import PerdureError, RPCError
 
 INTERRUPTED_MEANING = "Ctrl-C ended it"
@@ -30,22 +19,22 @@ INTERRUPTED_MEANING = "Ctrl-C ended it"
 
 LATER = ("schedule", "batch", "replay", "config")
 
-program: Group = Group(name="perdure", help="Durable execution for Python on Postgres.", later=LATER)
-for _command in (
-    dev,
-    server,
-    migrate,
-    worker,
-    workflow,
-    activity,
-    waitpoint,
-    namespace,
-    task_queue,
-    cluster,
-    version,
-    reload_check,
-):
-    program.add_command(_command)
+COMMANDS = {
+    "dev": "perdure.cli.dev",
+    "server": "perdure.cli.server",
+    "migrate": "perdure.cli.server",
+    "worker": "perdure.cli.worker",
+    "workflow": "perdure.cli.workflow",
+    "activity": "perdure.cli.activity",
+    "waitpoint": "perdure.cli.waitpoint",
+    "namespace": "perdure.cli.namespace",
+    "task-queue": "perdure.cli.task_queue",
+    "cluster": "perdure.cli.cluster",
+    "version": "perdure.cli.version",
+    "reload-check": "perdure.cli.reload_check",
+}
+
+program: Group = Group(name="perdure", help="Durable execution for Python on Postgres.", later=LATER, modules=COMMANDS)
 click.version_option(None, "--version", package_name="perdure", prog_name="perdure", message="%(prog)s %(version)s")(
     program
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from perdure._collector import settle_collector
+from perdure._collector import loading, settle_collector
 from perdure.cli.exits import CommandError, Exit, usage_error
 from perdure.cli.extras import need_extra
 from perdure.cli.logs import configure_logs
@@ -81,9 +81,9 @@ async def migrate_database(database_url: str) -> list[str]:
 
 
 async def _serve(settings: ServerSettings) -> None:
-    from perdure_server.server import Server
-    from perdure_server.store.migrate import SchemaError
-
+    with loading():
+        from perdure_server.server import Server
+        from perdure_server.store.migrate import SchemaError
     settle_collector()
     try:
         await run_until_stopped(Server(settings).run())

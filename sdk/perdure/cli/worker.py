@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from perdure._collector import loading
 from perdure.cli.exits import usage_error
 from perdure.cli.logs import configure_logs
 from perdure.cli.settings import Role, as_variables, options, settings_of
@@ -34,7 +35,8 @@ WORKER_OPTIONS = (
 @config_option(Role.WORKER)
 def worker(targets: tuple[str, ...], exit_with_parent: bool, **values: Any) -> None:
     """Run a worker: every workflow and activity of a file, or of the package that it belongs to."""
-    from perdure_worker.process import ProcessOptions, ensure_hash_seed, run_supervisor, run_worker_process
+    with loading():
+        from perdure_worker.process import ProcessOptions, ensure_hash_seed, run_supervisor, run_worker_process
 
     ensure_hash_seed(values["namespace"])
     configure_logs(values["log_format"], values["log_level"], process="worker")
