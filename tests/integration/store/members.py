@@ -220,11 +220,16 @@ class Town:
             if node.name != name and not node.ownership.lost:
                 assert not (node.holder.has | node.holder.draining) & set(shards), f"{node.name} has {shards} too"
 
-    async def member(self, name: str) -> tuple[Membership, Any]:
-        """A connection in the hands of the test that speaks as this server, with its fence, registered and beaten."""
+    async def member(self, name: str, *, leaving: bool = False) -> tuple[Membership, Any]:
+        """A connection in the hands of the test that speaks as this server, with its fence, registered and beaten.
+
+        One that leaves is given nothing.
+        """
         member = await Membership.open(self.dsn, 1, name)
         fence = await self._stores[0].take_fence(name)
         await member.register(fence, "", "")
+        if leaving:
+            await member.mark_leaving(fence)
         await member.beat(fence)
         return member, fence
 

@@ -31,12 +31,14 @@ def test_lease_counts_from_the_last_change() -> None:
     assert [(False, False)] * 6 + [(True, False)] * 2 + [(True, True)] == looks
 
 
-def test_new_epoch_is_a_sign_of_life() -> None:
-    """Its owner has restarted, or another taker is at work."""
+def test_new_epoch_is_no_sign_of_life_yet() -> None:
+    """Its owner has restarted, or another taker is at work: nobody is dead for it, and it is given nothing."""
     clock = Clock()
-    for _ in range(5):
+    for _ in range(6):
         clock.look(1)
-    assert (False, False) == clock.look(1, epoch=2)
+    assert [(True, False)] * 6 == [clock.look(1, epoch=2) for _ in range(6)]
+    assert (True, True) == clock.look(1, epoch=2)
+    assert (False, False) == clock.look(2, epoch=2)
 
 
 def test_pause_of_our_own_begins_every_count_again() -> None:
