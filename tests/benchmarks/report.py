@@ -30,7 +30,8 @@ what was measured on one machine in the same hour.
 
 | work | what it is |
 |---|---|
-| W1 | a workflow of one activity: start to result, alone; many at a time, until every result is seen |
+| W1 | a workflow of one activity: start to result, alone; many at a time, until every result is seen; the latter \
+also with 2 and 3 servers, on the same cores |
 | W2 | a workflow of 10 activities in sequence, the same two ways; local: with local activities |
 | W3 | a workflow of 100 activities at once, gathered; alone |
 | W4 | a workflow waits for a signal and returns it: from sending to result, alone |

@@ -1,5 +1,5 @@
-"""What is measured, each a process of its own: Postgres with full durability, one history server, one worker, and the
-client, which is the benchmark itself. Settings are those that a user gets.
+"""What is measured, each a process of its own: Postgres with full durability, one history server or several, one
+worker, and the client, which is the benchmark itself. Settings are those that a user gets.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ HOST = "127.0.0.1"
 TASK_QUEUE = "benchmark"
 READY_SECONDS_MAX = 60.0
 LOOK_EVERY_SECONDS = 0.005
+SHARED = """
+select count(*) = $1 and min(owned) >= sum(owned) / (2 * $1)
+from (select count(*) as owned from shards where owner is not null group by owner) as o
+"""
 # Below the ports of outgoing connections: a client that knocks while the server is down must not find itself.
 PORTS = range(20_000, 32_000)
 
@@ -39,14 +43,15 @@ class Requests:
     def __init__(self, client: Client) -> None:
         self.count = 0
         connection: Any = client.service.connection
-        send = connection.send
+        for name in ("send", "send_about"):
+            setattr(connection, name, self._counted(getattr(connection, name)))
 
+    def _counted(self, send: Callable[..., Awaitable[bytes]]) -> Callable[..., Awaitable[bytes]]:
         async def counted(*args: Any) -> bytes:
             self.count += 1
-            body: bytes = await send(*args)
-            return body
+            return await send(*args)
 
-        connection.send = counted
+        return counted
 
 
 class Stack:
@@ -58,8 +63,9 @@ class Stack:
     server: Process
     worker: Process
 
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
+    def __init__(self, folder: Path, servers: int = 1) -> None:
+        port, *self._other_ports = (free_port() for _ in range(servers))
+        self._others: list[Process] = []
         self.address = f"http://{HOST}:{port}"
         self.postgres = EmbeddedPostgres(folder / "data")
         self._folder = folder
@@ -82,7 +88,8 @@ class Stack:
     @property
     def processes(self) -> list[Process]:
         """Those that were started so far."""
-        return [one for name in ("worker", "server") if (one := getattr(self, name, None)) is not None]
+        known = [one for name in ("worker", "server") if (one := getattr(self, name, None)) is not None]
+        return [*known, *self._others]
 
     async def start(self) -> None:
         self.dsn = await self.postgres.start()
@@ -90,9 +97,14 @@ class Stack:
         settings = {**self._environment, "PERDURE_DATABASE_URL": self.dsn}
         self.server = Process("server", ("server",), settings, self._folder)
         self.server.start()
+        for number, port in enumerate(self._other_ports, start=2):
+            own = {"PERDURE_PORT": str(port), "PERDURE_NAME": f"server-{number}"}
+            self._others.append(Process(f"server {number}", ("server",), settings | own, self._folder))
+            self._others[-1].start()
         self.worker = Process("worker", ("worker", str(PROGRAMS)), self._environment, self._folder)
         self.worker.start()
         await self.until_ready()
+        await self._until_shared()
         self.client = await Client.connect(self.address)
         self.requests = Requests(self.client)
 
@@ -112,6 +124,19 @@ class Stack:
                     await asyncio.sleep(LOOK_EVERY_SECONDS)
         except TimeoutError:
             raise BenchmarkError(f"the server was not ready after {READY_SECONDS_MAX:.0f} s") from None
+
+    async def _until_shared(self) -> None:
+        """Return when each server has at least half of an equal share of the shards."""
+        servers = 1 + len(self._other_ports)
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            async with asyncio.timeout(READY_SECONDS_MAX):
+                while not await connection.fetchval(SHARED, servers):  # noqa: ASYNC110 - Postgres raises no event
+                    await asyncio.sleep(LOOK_EVERY_SECONDS)
+        except TimeoutError:
+            raise BenchmarkError(f"{servers} servers did not share the work in {READY_SECONDS_MAX:.0f} s") from None
+        finally:
+            await connection.close()
 
     async def stop_perdure(self) -> None:
         """End worker and server in order, so that no session is left in Postgres."""
@@ -143,10 +168,10 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack() -> AsyncIterator[Stack]:
+async def running_stack(servers: int = 1) -> AsyncIterator[Stack]:
     """A fresh stack with an empty database, for as long as the block lasts; when it fails, what the processes said."""
     with scratch_folder() as folder:
-        stack = Stack(folder)
+        stack = Stack(folder, servers)
         try:
             await stack.start()
             yield stack

@@ -26,6 +26,16 @@ async def w1_throughput(stack: Stack, counts: Counts) -> list[Figure]:
     return await _throughput_of_once(stack, counts, "W1", counts.throughput)
 
 
+async def w1_two_servers(stack: Stack, counts: Counts) -> list[Figure]:
+    """The same with two servers that share the work."""
+    return await _throughput_of_once(stack, counts, "W1, 2 servers", counts.throughput)
+
+
+async def w1_three_servers(stack: Stack, counts: Counts) -> list[Figure]:
+    """The same with three."""
+    return await _throughput_of_once(stack, counts, "W1, 3 servers", counts.throughput)
+
+
 async def w1_long(stack: Stack, counts: Counts) -> list[Figure]:
     """The same for longer."""
     return await _throughput_of_once(stack, counts, "W1 long", counts.throughput_long)

@@ -21,10 +21,11 @@ class Section(Struct, frozen=True):
     workload: str
     measure: Measure
     is_long: bool = False
+    servers: int = 1
 
     async def run(self, counts: Counts) -> list[Figure]:
         """Measure on a fresh stack."""
-        async with running_stack() as stack:
+        async with running_stack(self.servers) as stack:
             await warm_up(stack, counts.warm_up)
             return await self.measure(stack, counts)
 
@@ -32,6 +33,8 @@ class Section(Struct, frozen=True):
 SECTIONS = (
     Section("W1", short.w1_alone),
     Section("W1", short.w1_throughput),
+    Section("W1", short.w1_two_servers, servers=2),
+    Section("W1", short.w1_three_servers, servers=3),
     Section("W1", short.w1_long, is_long=True),
     Section("W2", short.w2_alone),
     Section("W2", short.w2_throughput),
