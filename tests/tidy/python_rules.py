@@ -139,7 +139,7 @@ def sql_text(source: Source) -> Iterator[Finding]:
 
     Only the packages are held to it: tests and examples speak SQL as an operator or a user would.
     """
-    if not source.within(*PACKAGES) or source.within("server/perdure_server/store/filter", FILTER_MODULE):
+    if not source.within(*PACKAGES) or source.within("server/perdure_server/visibility/sql", FILTER_MODULE):
         return
     prose = {id(text) for text in docstrings(source.tree)}
     for node in ast.walk(source.tree):
@@ -151,7 +151,7 @@ def sql_text(source: Source) -> Iterator[Finding]:
             yield source.at(node.lineno, "SQL text: it belongs into a .sql file under a name")
 
 
-FILTER_MODULE = "server/perdure_server/store/filter.py"
+FILTER_MODULE = "server/perdure_server/visibility/sql.py"
 EMBEDDED = ("server/perdure_server/embedded", "server/perdure_server/embedded.py")
 
 

@@ -124,7 +124,7 @@ GOOD: list[tuple[Rule, str, str]] = [
     (python_rules.ladder, CODE, branches(6)),
     (python_rules.ladder, CODE, "if a: pass\nelse:\n    " + branches(6).replace("\n", "\n    ")),
     (python_rules.sql_text, CODE, "'''select a from b'''\nx = 'choose one, select another from the list'"),
-    (python_rules.sql_text, "server/perdure_server/store/filter.py", "q = 'select a from b'"),
+    (python_rules.sql_text, "server/perdure_server/visibility/sql.py", "q = 'select a from b'"),
     (python_rules.sql_text, "server/perdure_server/embedded.py", "q = 'create database perdure'"),
     (python_rules.sql_text, TEST, "q = 'select a from b'"),
     (python_rules.test_docstring, TEST, "def test_a():\n    'It holds at 1.5 times the rate.'"),

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import click
 
-from perdure.cli.durations import format_duration
 from perdure.cli.groups import Group
 from perdure.cli.output import fields, instant, table
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION
+from perdure_proto.durations import format_duration
 from perdure_proto.service import CreateNamespaceRequest, NamespaceInfo
 
 namespace: Group = Group(name="namespace", help="Make namespaces and look at them.", later=("delete", "update"))

@@ -19,11 +19,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from perdure.cli.durations import format_duration
 from perdure.cli.failure_text import failure_line
 from perdure.cli.service import CommandService
 from perdure.cli.timeline import arguments
 from perdure.exceptions import RPCError
+from perdure_proto.durations import format_duration
 from perdure_proto.events import (
     ActivityTaskCanceled,
     ActivityTaskCompleted,

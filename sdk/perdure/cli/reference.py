@@ -8,10 +8,10 @@ from datetime import timedelta
 import click
 from msgspec.structs import fields
 
-from perdure.cli.durations import format_duration
 from perdure.cli.exits import MEANING
 from perdure.cli.program import INTERRUPTED_MEANING, program
 from perdure.cli.settings import PREFIX, SETTINGS, Setting
+from perdure_proto.durations import format_duration
 
 
 def commands_page() -> str:

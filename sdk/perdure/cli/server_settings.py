@@ -14,9 +14,9 @@ from typing import Any, TypeVar, cast
 from msgspec import Struct
 from msgspec.structs import fields
 
-from perdure.cli.durations import parse_duration
 from perdure.cli.exits import usage_error
 from perdure.cli.settings import PREFIX
+from perdure_proto.durations import parse_duration
 from perdure_server.config import EngineSettings, Limits, ServerSettings
 
 Bounds = TypeVar("Bounds", bound=Struct)

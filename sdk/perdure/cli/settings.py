@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from perdure.cli.durations import format_duration, parse_duration
+from perdure_proto.durations import format_duration, parse_duration
 
 PREFIX = "PERDURE_"
 

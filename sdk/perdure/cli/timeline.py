@@ -16,9 +16,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from perdure.cli.durations import format_duration
 from perdure.cli.failure_text import failure_text
 from perdure.cli.output import compact, json_text
+from perdure_proto.durations import format_duration
 from perdure_proto.events import AnyEvent
 from perdure_proto.failures import Failure
 from perdure_proto.payload import NULL

@@ -10,12 +10,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from perdure.cli.durations import format_duration
 from perdure.cli.failure_text import failure_line
 from perdure.cli.output import compact, fields, instant, table
 from perdure.cli.session import Session, asks_service
 from perdure.cli.timeline import Timeline
 from perdure.cli.workflow_waitpoints import pending_waitpoints
+from perdure_proto.durations import format_duration
 from perdure_proto.events import AnyEvent
 from perdure_proto.service import (
     CountWorkflowsAnswer,

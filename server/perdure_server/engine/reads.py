@@ -129,7 +129,8 @@ class Reads:
         """How many executions fit."""
         row = await self._engine.residents.namespaces.get(namespace)
         await self._engine.committer.drain()
-        return svc.CountWorkflowsAnswer(count=await self._engine.store.count_executions(row.namespace_id, query))
+        count, groups = await self._engine.store.count_executions(row.namespace_id, query)
+        return svc.CountWorkflowsAnswer(count=count, groups=groups)
 
     async def create_namespace(self, name: str, request: svc.CreateNamespaceRequest) -> svc.NamespaceInfo:
         """A new namespace. Raises `NAMESPACE_ALREADY_EXISTS`."""

@@ -376,8 +376,8 @@ class Store(Protocol):
         """A page of visibility rows, newest start first, and the next cursor. Raises `ServiceError` on a bad query."""
         ...
 
-    async def count_executions(self, namespace_id: int, query: str) -> int:
-        """How many visibility rows fit."""
+    async def count_executions(self, namespace_id: int, query: str) -> tuple[int, dict[str, int]]:
+        """How many visibility rows fit; and by value, the most frequent first, if the query groups by something."""
         ...
 
     async def create_namespace(self, name: str, description: str, retention: timedelta) -> NamespaceRow | None:

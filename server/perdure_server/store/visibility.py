@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
-from uuid import UUID
 
-import msgspec
-
-from perdure_proto.errors import Code, ServiceError
-from perdure_server.store.filter import count_query, list_query, parse_filter
 from perdure_server.store.pool import ReadPool
 from perdure_server.store.port import DataRefusedError, ExecutionRow
 from perdure_server.store.queries import load_queries
 from perdure_server.store.records import read_execution
+from perdure_server.visibility.pages import count_filter, group_name, list_filter, read_cursor, sorts_of, write_cursor
+from perdure_server.visibility.sql import count_statement, list_statement
 
 QUERIES = load_queries("visibility.sql")
-
-
-class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended."""
-
-    start_time: datetime
-    run_id: UUID
 
 
 class Visibility:
@@ -54,18 +43,21 @@ class Visibility:
     async def list_executions(
         self, namespace_id: int, query: str, cursor: str, limit: int
     ) -> tuple[list[ExecutionRow], str]:
-        """A page of visibility rows, newest start first, and the next cursor (empty: that was all)."""
-        place = read_cursor(cursor)
-        text, bound = list_query(namespace_id, parse_filter(query), place, limit + 1)
+        """A page of visibility rows, and the next cursor (empty: that was all)."""
+        wanted = list_filter(query)
+        sorts = sorts_of(wanted)
+        text, bound = list_statement(namespace_id, wanted, read_cursor(sorts, cursor), limit + 1)
         rows = [read_execution(record) for record in await self._pool.fetch(text, *bound)]
-        return rows[:limit], write_cursor(rows[limit - 1]) if len(rows) > limit > 0 else ""
+        return rows[:limit], write_cursor(sorts, rows[limit - 1]) if len(rows) > limit > 0 else ""
 
-    async def count_executions(self, namespace_id: int, query: str) -> int:
-        """How many visibility rows fit."""
-        text, bound = count_query(namespace_id, parse_filter(query))
-        row = await self._pool.fetch_first(text, *bound)
-        assert row is not None, "a count is one row"
-        return int(row[0])
+    async def count_executions(self, namespace_id: int, query: str) -> tuple[int, dict[str, int]]:
+        """How many visibility rows fit; and by value, the most frequent first, if the query groups by something."""
+        wanted = count_filter(query)
+        text, bound = count_statement(namespace_id, wanted)
+        records = await self._pool.fetch(text, *bound)
+        field = wanted.group_by
+        groups = {} if field is None else {group_name(field, one["value"]): one["count"] for one in records}
+        return int(records[0]["total"]) if records else 0, groups
 
     async def _one(self, name: str, *key: object) -> ExecutionRow | None:
         try:
@@ -73,20 +65,3 @@ class Visibility:
         except DataRefusedError:
             return None
         return None if row is None else read_execution(row)
-
-
-def write_cursor(row: ExecutionRow) -> str:
-    """The place of a row, as text that means nothing to others."""
-    place = Place(row.start_time, UUID(row.run_id))
-    return urlsafe_b64encode(msgspec.json.encode(place)).decode()
-
-
-def read_cursor(cursor: str) -> tuple[datetime, str] | None:
-    """The place that a cursor names. Raises `ServiceError` when it was not made by `write_cursor`."""
-    if not cursor:
-        return None
-    try:
-        place = msgspec.json.decode(urlsafe_b64decode(cursor), type=Place)
-    except ValueError as error:  # also what msgspec and base64 raise
-        raise ServiceError(Code.INVALID_ARGUMENT, "the cursor is not one that a list returned") from error
-    return place.start_time, str(place.run_id)

@@ -63,7 +63,7 @@ async def test_data_refused(store: Store, fence: Fence, name: str) -> None:
         await store.history(SHARD, run, 0, 9),
         await store.owed_runs([SHARD], None, 9),
     )
-    assert (0, {run}) == (await store.count_executions(1, ""), (await store.commit(fence, innocent)).accepted)
+    assert ((0, {}), {run}) == (await store.count_executions(1, ""), (await store.commit(fence, innocent)).accepted)
 
 
 async def test_connection_that_died_before_the_commit(

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from perdure_proto.errors import Code, ServiceError
+from perdure_proto.errors import ServiceError
 from perdure_server.store.port import (
     Append,
     CommitBatch,
@@ -175,45 +175,6 @@ async def test_list_pages(store: Store, fence: Fence) -> None:
         seen += [row.run_id for row in rows]
         pages += 1
     assert (runs, 3) == (seen, pages)
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
-        ("", [0, 1, 2, 3]),
-        ("ExecutionStatus = 'Running'", [0, 2]),
-        ("ExecutionStatus='COMPLETED' and WorkflowType = 'Order'", [1, 3]),
-        ("WorkflowId = 'order-2'", [2]),
-        ("WorkflowId = \"order-2\" AND ExecutionStatus = 'Completed'", []),
-        ("WorkflowType = 'it''s'", []),
-    ],
-)
-async def test_filters(store: Store, fence: Fence, query: str, expected: list[int]) -> None:
-    """A filter chooses the same rows for a list and a count."""
-    runs = await begin_many(store, fence, 4)
-    rows, _ = await store.list_executions(1, query, "", 9)
-    assert [runs[place] for place in expected] == [row.run_id for row in rows]
-    assert len(expected) == await store.count_executions(1, query)
-    assert 0 == await store.count_executions(2, query)
-
-
-@pytest.mark.parametrize(
-    ("query", "message"),
-    [
-        ("Colour = 'red'", "character 1: expected one of WorkflowId, .*, found 'Colour'"),
-        ("WorkflowId > 'a'", "character 12: expected =, found '>'"),
-        ("WorkflowId = 5", "character 14: expected a text in quotes, found '5'"),
-        ("WorkflowId = 'a' OR WorkflowId = 'b'", "character 18: expected AND, found 'OR'"),
-        ("WorkflowId = 'a' AND", "character 21: expected one of .*, the filter ends"),
-        ("ExecutionStatus = 'Done'", "character 19: expected one of RUNNING, .*, found \"'Done'\""),
-        ("WorkflowId = 'a'; drop table history", "character 17: expected AND, found"),
-    ],
-)
-async def test_bad_filters(store: Store, query: str, message: str) -> None:
-    """A filter that cannot be read is refused with the place and what was expected there."""
-    with pytest.raises(ServiceError, match=message) as refused:
-        await store.list_executions(1, query, "", 9)
-    assert Code.INVALID_ARGUMENT == refused.value.code
 
 
 async def test_bad_cursor(store: Store) -> None:

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from perdure.cli.durations import format_duration
 from perdure.cli.exits import Exit
 from perdure.cli.supervision.background import Background
 from perdure.cli.supervision.child import Child
 from perdure.cli.supervision.voice import Voice
+from perdure_proto.durations import format_duration
 
 PAUSE_FIRST_SECONDS = 0.5
 PAUSE_SECONDS_MAX = 8.0

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from perdure.cli.durations import format_duration
 from perdure.cli.exits import CommandError, Exit
 from perdure.cli.extras import need_extra
 from perdure.cli.supervision.background import Background
 from perdure.cli.supervision.keeper import Backoff
 from perdure.cli.supervision.voice import Voice
+from perdure_proto.durations import format_duration
 from perdure_server.embedded import EmbeddedPostgres, EmbeddedPostgresError
 
 

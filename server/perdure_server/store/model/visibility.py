@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from copy import copy
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final
 
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from perdure_server.store.filter import Term, parse_filter
 from perdure_server.store.model.tables import Tables
 from perdure_server.store.port import ExecutionRow, NamespaceRow
-from perdure_server.store.visibility import read_cursor, write_cursor
+from perdure_server.visibility.conditions import Filter
+from perdure_server.visibility.matching import fits, whole_value
+from perdure_server.visibility.pages import (
+    count_filter,
+    group_name,
+    is_behind,
+    list_filter,
+    read_cursor,
+    sorts_of,
+    with_run_id,
+    write_cursor,
+)
 
 MESSAGES: Final = "WorkflowExecutionSignaled", "WorkflowExecutionCancelRequested"
 
@@ -68,16 +80,24 @@ class Visibility:
         self, namespace_id: int, query: str, cursor: str, limit: int
     ) -> tuple[list[ExecutionRow], str]:
         """A page of visibility rows, newest start first, and the next cursor (empty: that was all)."""
-        place = read_cursor(cursor)
-        rows = sorted(self._that_fit(namespace_id, parse_filter(query)), key=_place, reverse=True)
-        if place is not None:
-            rows = [row for row in rows if _place(row) < place]
+        wanted = list_filter(query)
+        sorts = sorts_of(wanted)
+        rows = self._that_fit(namespace_id, wanted)
+        for sort in reversed(with_run_id(sorts)):
+            rows = [row for row in rows if getattr(row, sort.field.column) is not None]
+            rows.sort(key=attrgetter(sort.field.column), reverse=sort.descending)
+        place = read_cursor(sorts, cursor)
+        rows = [row for row in rows if place is None or is_behind(sorts, place, row)]
         page = [copy(row) for row in rows[:limit]]
-        return page, write_cursor(page[-1]) if len(rows) > limit > 0 else ""
+        return page, write_cursor(sorts, page[-1]) if len(rows) > limit > 0 else ""
 
-    async def count_executions(self, namespace_id: int, query: str) -> int:
-        """How many visibility rows fit."""
-        return len(self._that_fit(namespace_id, parse_filter(query)))
+    async def count_executions(self, namespace_id: int, query: str) -> tuple[int, dict[str, int]]:
+        """How many visibility rows fit; and by value, the most frequent first, if the query groups by something."""
+        wanted = count_filter(query)
+        rows = self._that_fit(namespace_id, wanted)
+        field = wanted.group_by
+        groups = Counter() if field is None else Counter(group_name(field, whole_value(field, row)) for row in rows)
+        return len(rows), dict(sorted(groups.items(), key=lambda group: (-group[1], group[0])))
 
     async def create_namespace(self, name: str, description: str, retention: timedelta) -> NamespaceRow | None:
         """A new namespace; None when the name is taken."""
@@ -92,13 +112,9 @@ class Visibility:
         """All of them, by number."""
         return [self.tables.namespaces[namespace_id] for namespace_id in sorted(self.tables.namespaces)]
 
-    def _that_fit(self, namespace_id: int, terms: list[Term]) -> list[ExecutionRow]:
-        rows = self.tables.executions.values()
-        return [row for row in rows if row.namespace_id == namespace_id and _fits(row, terms)]
-
-
-def _fits(row: ExecutionRow, terms: list[Term]) -> bool:
-    return all(getattr(row, term.column) == term.value for term in terms)
+    def _that_fit(self, namespace_id: int, wanted: Filter) -> list[ExecutionRow]:
+        rows = [row for row in self.tables.executions.values() if row.namespace_id == namespace_id]
+        return [row for row in rows if wanted.condition is None or fits(wanted.condition, row)]
 
 
 def _place(row: ExecutionRow) -> tuple[object, str]:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from perdure.cli.durations import format_duration, parse_duration
+from perdure_proto.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
