@@ -26,6 +26,9 @@ PROGRAMS = Path(__file__).parent / "programs"
 SECONDS_MAX = 30.0
 LINES_SHOWN = 60
 
+AS_SHIPPED: Mapping[str, str] = {"PERDURE_HEARTBEAT_EVERY": "", "PERDURE_LEASE": ""}
+"""A server with the default settings."""
+
 QUICK_SERVER: Mapping[str, str] = {"PERDURE_HEARTBEAT_EVERY": "300ms", "PERDURE_LEASE": "2s"}
 """A server that notices within seconds what takes longer by default."""
 
@@ -159,6 +162,7 @@ class ServerProcess(Process):
             "PERDURE_NAME": name,
             **environment,
         }
+        settings = {key: value for key, value in settings.items() if value}  # an empty one is the default
         super().__init__(name, ("server",), settings, folder)
         self._heard = 0
 

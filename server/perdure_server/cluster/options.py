@@ -30,8 +30,8 @@ class OwnershipOptions(Struct, frozen=True, kw_only=True):
     address: str
     version: str = ""
     shards: int = 512
-    heartbeat_every: timedelta = timedelta(seconds=1)
-    lease: timedelta = timedelta(seconds=5)
+    heartbeat_every: timedelta = timedelta(seconds=0.5)
+    lease: timedelta = timedelta(seconds=4)
     give_max: int = 64
     give_pause: timedelta = timedelta(milliseconds=50)
     on_waiting: Callable[[str], None] = say_nothing
