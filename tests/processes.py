@@ -46,6 +46,8 @@ def free_port() -> int:
 class Process:
     """A command of `perdure`, which can be started again after it has ended."""
 
+    program: tuple[str, ...] = ("-m", "perdure.cli")
+
     def __init__(self, name: str, words: tuple[str, ...], environment: Mapping[str, str], folder: Path) -> None:
         self.name = name
         self._words = words
@@ -69,8 +71,7 @@ class Process:
         assert not self.is_running, f"{self.name} runs already"
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "perdure.cli",
+            *self.program,
             *self._words,
             cwd=self._folder,
             env=self._environment,

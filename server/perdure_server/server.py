@@ -63,6 +63,7 @@ class Server:
         self._settings = settings
         self._version = version
         self._gate = Gate()
+        self._times = real_times()
         self._cluster = ClusterView(settings.name)
         self._peers: Peers | None = None
         options = FrontendOptions(server_version=version, cluster=self._cluster)
@@ -146,6 +147,8 @@ class Server:
             on_away=self._while_serving("waiting for database"),
             on_back=self._while_serving("ready"),
             on_given=self._nudge,
+            on_clock_moved=self._wait_anew,
+            wall_clock=self._times.wall,
         )
         while True:
             try:
@@ -157,7 +160,7 @@ class Server:
     async def _serve(self, store: PostgresStore, ownership: Ownership, peers: Peers, lost: asyncio.Event) -> None:
         settings = self._settings
         committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
-        api = EngineApi(store, committer, real_times(), settings, peers)
+        api = EngineApi(store, committer, self._times, settings, peers)
         api.engine.clock_offset = lambda: ownership.clock_offset
         api.engine.address_of = self._cluster.address_of
         tasks = [asyncio.create_task(committer.run(), name="committer")]
@@ -213,6 +216,10 @@ class Server:
         """These had better look at once; who cannot be told yet looks at its next heartbeat."""
         if self._peers is not None:
             self._peers.nudge(servers)
+
+    def _wait_anew(self) -> None:
+        if self._gate.api is not None:
+            self._gate.api.engine.timers.clock_moved()
 
     def _has_others(self) -> bool:
         """Whether somebody is there to take the shards while requests still come."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from msgspec import Struct
+
+from perdure_server.clock import time_of_day
 
 
 def say_nothing(_: str) -> None:
@@ -18,12 +20,18 @@ def nudge_nobody(_: Collection[str]) -> None:
     """The others find out at their next heartbeat."""
 
 
+def wait_as_before() -> None:
+    """Nobody waits for an instant of cluster time."""
+
+
 class OwnershipOptions(Struct, frozen=True, kw_only=True):
     """`on_waiting` is called once for each reason, `on_lost` once at most.
 
     `on_away` says that Postgres went away while we were a member, `on_back` that it is there again. `on_given` names
     the servers that had better look at once (`ShardMap.look`), instead of at their next heartbeat: they were given
-    shards, or we have come, or are about to leave. Shards are given `give_max` at a time, with a `give_pause` between.
+    shards, or we have come, or are about to leave. `on_clock_moved` says that cluster time is not what it was thought
+    to be: who waits for an instant of it waits anew. Shards are given `give_max` at a time, with a
+    `give_pause` between.
     """
 
     server: str
@@ -39,8 +47,9 @@ class OwnershipOptions(Struct, frozen=True, kw_only=True):
     on_away: Callable[[str], None] = say_nothing
     on_back: Callable[[str], None] = say_nothing
     on_given: Callable[[Collection[str]], None] = nudge_nobody
+    on_clock_moved: Callable[[], None] = wait_as_before
     monotonic: Callable[[], float] = time.monotonic
-    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    wall_clock: Callable[[], datetime] = time_of_day
 
 
 class ShardHolder(Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 from perdure_server.cluster.options import OwnershipOptions
@@ -29,6 +29,8 @@ LOOK_SECONDS_MIN = 0.01
 """However many ask for a look, there are no more than one in so long."""
 ROUND_TRIP_MAX = timedelta(milliseconds=50)
 """A heartbeat that took longer says too little about the clock."""
+CLOCK_MOVED_MIN = timedelta(milliseconds=5)
+"""What is less is how long a heartbeat takes, now here and now there."""
 
 
 class Presence:
@@ -240,10 +242,17 @@ class Presence:
         owners = sorted({owner for owner in self.map.owners if owner is not None})
         before = self.options.wall_clock()
         beat = await self._member.beat(self.fence, owners)
-        took = self.options.wall_clock() - before
-        if timedelta(0) <= took <= ROUND_TRIP_MAX or not self.clock_offset:
-            self.clock_offset = beat.now - (before + took / 2)
+        self._compare_clocks(before, beat.now, self.options.wall_clock())
         return beat
+
+    def _compare_clocks(self, before: datetime, there: datetime, after: datetime) -> None:
+        """What Postgres's clock showed somewhere between two instants of ours. A slow answer only bounds the offset."""
+        least, most = there - after, there - before
+        is_exact = most - least <= ROUND_TRIP_MAX or not self.clock_offset
+        offset = least + (most - least) / 2 if is_exact else min(max(self.clock_offset, least), most)
+        moved, self.clock_offset = abs(offset - self.clock_offset), offset
+        if moved > CLOCK_MOVED_MIN:
+            self.options.on_clock_moved()
 
     async def _take_in(self, beat: Beat) -> bool:
         """What was seen besides; false if the fence was lost meanwhile."""
