@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any, Final
+from urllib.parse import quote
 
 from perdure._connection import Connection, ConnectionOptions, normalized
 from perdure._members import Members, Reach, Workflow
@@ -87,15 +88,19 @@ class Cluster(Requests):
         raise AssertionError("the last hop returns or raises")
 
     async def send_to(self, address: str, method: str, path: str, data: bytes | None, timeout: float) -> bytes:
-        """One attempt at this member. Raises as `send` does."""
+        """One attempt at this member, through another one where it is out of reach. Raises as `send` does."""
+        server = self.members.names.get(address, "")
+        direct = not server or await self._reaches(address)
+        way = address if direct else await self._way_around()
+        target = path if direct else f"{path}?server={quote(server, safe='')}"
         try:
-            return await self._connection(address, keeps_map=True).send(method, path, data, timeout)
+            return await self._connection(way, keeps_map=direct).send(method, target, data, timeout)
         except RPCError as error:
-            self._learn(error, address)
+            self._learn(error, way)
             raise
 
     def to(self, address: str) -> Requests:
-        """One member, whatever it owns: for who has a talk with each of them."""
+        """One member, whatever it owns: for who has a talk with each of them. Paths have no query."""
         return _To(self, address)
 
     @property

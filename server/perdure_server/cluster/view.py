@@ -46,6 +46,13 @@ class ClusterView:
             return ""
         return self.map.address_of(shard_id)
 
+    def way_to(self, server: str) -> str | None:
+        """Where a member is; nothing where that is this server, None where nobody of that name is known."""
+        if server == self._server:
+            return ""
+        member = None if self.map is None else self.map.members.get(server)
+        return None if member is None else member.address
+
     def look(self) -> None:
         """Asks for a fresh look."""
         if self.map is not None:

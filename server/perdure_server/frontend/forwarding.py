@@ -47,6 +47,38 @@ class Forwarding:
         """What waits elsewhere is asked for again without the wait."""
         self._draining.set()
 
+    async def answer(self, asked: Asked, *, keeps_map: bool) -> Answer:
+        """The answer of this server, or of the one that has to be asked. Raises what `refusal` understands."""
+        if asked.member and (way := self._cluster.way_to(asked.member)) != "":
+            return await self._of_member(asked, None if keeps_map else way)
+        try:
+            return OK, await self._operations.run(asked)
+        except ServiceError as error:
+            if keeps_map or not is_elsewhere(error):
+                raise
+            return await self.elsewhere(asked, error)
+
+    async def _of_member(self, asked: Asked, address: str | None) -> Answer:
+        """A member's own answer. It is sent once: a worker repeats what it knows to be safe to repeat."""
+        if address is None or self.peers is None:
+            self._cluster.look()
+            raise ServiceError(Code.UNAVAILABLE, f"no server {asked.member!r} is known here: try again")
+        sending = asyncio.ensure_future(self.peers.send(address, asked.route.method, *asked.onward()))
+        draining = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({sending, draining}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise ServiceError(Code.UNAVAILABLE, "this server is going away: ask another")
+            return sending.result()
+        except (NotSentError, NoAnswerError) as error:
+            raise ServiceError(
+                Code.UNAVAILABLE, f"server {asked.member!r} did not answer this one ({error}): try again"
+            ) from error
+        finally:
+            sending.cancel()
+            draining.cancel()
+            await asyncio.gather(sending, draining, return_exceptions=True)
+
     async def elsewhere(self, asked: Asked, refused: ServiceError) -> Answer:
         """Asks owner after owner, this server too should it become that, until one takes the request.
 

@@ -213,6 +213,10 @@ class Cluster(Protocol):
         """Where the owner of a shard is; nothing where that is this server, or nobody is known."""
         ...
 
+    def way_to(self, server: str) -> str | None:
+        """Where a member is; nothing where that is this server, None where nobody of that name is known."""
+        ...
+
     def look(self) -> None:
         """Asks for a fresh look."""
         ...
@@ -232,6 +236,10 @@ class Whole:
     def address_of(self, _: int) -> str:
         """Nobody."""
         return ""
+
+    def way_to(self, _: str) -> str | None:
+        """Nobody."""
+        return None
 
     def look(self) -> None:
         """There is nothing to see."""
