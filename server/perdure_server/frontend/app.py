@@ -105,6 +105,10 @@ class Frontend:
         port: int = self._runner.addresses[0][1]
         return port
 
+    def give_up(self) -> None:
+        """Tell all who wait here to ask another server."""
+        self._forwarding.give_up()
+
     async def drain(self) -> None:
         """Take no new connections, and end every wait of a client. Workers' polls are ended by matching."""
         self.draining = True

@@ -42,13 +42,42 @@ class Forwarding:
         self._operations = operations
         self._cluster = cluster
         self._draining = asyncio.Event()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._given_up: set[asyncio.Task[Any]] = set()
 
     def drain(self) -> None:
         """What waits elsewhere is asked for again without the wait."""
         self._draining.set()
 
+    def give_up(self) -> None:
+        """This server is cut off: what waits here is told to go elsewhere, as is what comes (`answer`)."""
+        self._given_up |= self._running
+        for task in self._running:
+            task.cancel()
+
     async def answer(self, asked: Asked, *, keeps_map: bool) -> Answer:
         """The answer of this server, or of the one that has to be asked. Raises what `refusal` understands."""
+        task = asyncio.current_task()
+        assert task is not None, "requests are served in tasks"
+        if self._cluster.cut_off and asked.route.in_cluster:
+            raise self._cut_off()
+        self._running.add(task)
+        try:
+            return await self._answer(asked, keeps_map=keeps_map)
+        except asyncio.CancelledError:
+            if task not in self._given_up:
+                raise
+            task.uncancel()
+            raise self._cut_off() from None
+        finally:
+            self._running.discard(task)
+            self._given_up.discard(task)
+
+    def _cut_off(self) -> ServiceError:
+        reason = "this server has not heard of Postgres for so long that others may have its shards: ask another"
+        return ServiceError(Code.UNAVAILABLE, reason, cut_off=self._cluster.cut_off)
+
+    async def _answer(self, asked: Asked, *, keeps_map: bool) -> Answer:
         if asked.member and (way := self._cluster.way_to(asked.member)) != "":
             return await self._of_member(asked, None if keeps_map else way)
         try:
