@@ -26,6 +26,9 @@ PROGRAMS = Path(__file__).parent / "programs"
 SECONDS_MAX = 30.0
 LINES_SHOWN = 60
 
+AS_SHIPPED: Mapping[str, str] = {"PERDURE_HEARTBEAT_EVERY": "", "PERDURE_LEASE": ""}
+"""A server with the default settings."""
+
 QUICK_SERVER: Mapping[str, str] = {"PERDURE_HEARTBEAT_EVERY": "300ms", "PERDURE_LEASE": "2s"}
 """A server that notices within seconds what takes longer by default."""
 
@@ -42,6 +45,8 @@ def free_port() -> int:
 
 class Process:
     """A command of `perdure`, which can be started again after it has ended."""
+
+    program: tuple[str, ...] = ("-m", "perdure.cli")
 
     def __init__(self, name: str, words: tuple[str, ...], environment: Mapping[str, str], folder: Path) -> None:
         self.name = name
@@ -66,8 +71,7 @@ class Process:
         assert not self.is_running, f"{self.name} runs already"
         self._child = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "perdure.cli",
+            *self.program,
             *self._words,
             cwd=self._folder,
             env=self._environment,
@@ -159,6 +163,7 @@ class ServerProcess(Process):
             "PERDURE_NAME": name,
             **environment,
         }
+        settings = {key: value for key, value in settings.items() if value}  # an empty one is the default
         super().__init__(name, ("server",), settings, folder)
         self._heard = 0
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any, Final
+from urllib.parse import quote
 
 from perdure._connection import Connection, ConnectionOptions, normalized
 from perdure._members import Members, Reach, Workflow
@@ -87,15 +88,19 @@ class Cluster(Requests):
         raise AssertionError("the last hop returns or raises")
 
     async def send_to(self, address: str, method: str, path: str, data: bytes | None, timeout: float) -> bytes:
-        """One attempt at this member. Raises as `send` does."""
+        """One attempt at this member, through another one where it is out of reach. Raises as `send` does."""
+        server = self.members.names.get(address, "")
+        direct = not server or await self._reaches(address)
+        way = address if direct else await self._way_around()
+        target = path if direct else f"{path}?server={quote(server, safe='')}"
         try:
-            return await self._connection(address, keeps_map=True).send(method, path, data, timeout)
+            return await self._connection(way, keeps_map=direct).send(method, target, data, timeout)
         except RPCError as error:
-            self._learn(error, address)
+            self._learn(error, way)
             raise
 
     def to(self, address: str) -> Requests:
-        """One member, whatever it owns: for who has a talk with each of them."""
+        """One member, whatever it owns: for who has a talk with each of them. Paths have no query."""
         return _To(self, address)
 
     @property
@@ -115,8 +120,15 @@ class Cluster(Requests):
             self.look()
             return bool(self.members.learn(error.details.get("shard"), error.details.get("address")))
         if error.code is Code.UNAVAILABLE and self.members.several:
+            self._learn_cut_off(error)
             self.look()
         return False
+
+    def _learn_cut_off(self, error: RPCError) -> None:
+        """A server that is cut off from the others says so: they are asked instead, for a while."""
+        for address, server in self.members.names.items():
+            if server and server == error.details.get("cut_off"):
+                self._reach.lost(address, time.monotonic())
 
     async def _way_around(self) -> str:
         """An address that any request can go through: one that was given, or else of a member."""
@@ -222,9 +234,12 @@ class Cluster(Requests):
                 connection = self._connection(address)
                 answer = await connection.request("GET", CLUSTER_PATH, None, ClusterAnswer, LOOK_SECONDS_MAX)
             except RPCError as error:
-                if not is_silence(error):
+                if error.code is Code.UNAVAILABLE and error.details.get("cut_off"):
+                    self._learn_cut_off(error)
+                elif not is_silence(error):
                     return False  # an older server, or one that starts: all goes on as it was
-                self._reach.lost(address, time.monotonic())
+                else:
+                    self._reach.lost(address, time.monotonic())
             except RuntimeError:
                 return False  # closed meanwhile
             else:

@@ -81,8 +81,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True):
     public_url: str = ""
     shards: int = 512
     group_id: int = 1
-    heartbeat_every: timedelta = timedelta(seconds=1)
-    lease: timedelta = timedelta(seconds=5)
+    heartbeat_every: timedelta = timedelta(seconds=0.5)
+    lease: timedelta = timedelta(seconds=4)
     drain: timedelta = timedelta(seconds=10)
     log_format: str = "auto"
     log_level: str = "info"

@@ -63,6 +63,7 @@ class Server:
         self._settings = settings
         self._version = version
         self._gate = Gate()
+        self._times = real_times()
         self._cluster = ClusterView(settings.name)
         self._peers: Peers | None = None
         options = FrontendOptions(server_version=version, cluster=self._cluster)
@@ -118,6 +119,7 @@ class Server:
         finally:
             self._gate.api = None
             self._cluster.map = None
+            self._cluster.is_cut_off = False
             await asyncio.shield(ownership.close())
 
     @asynccontextmanager
@@ -146,6 +148,9 @@ class Server:
             on_away=self._while_serving("waiting for database"),
             on_back=self._while_serving("ready"),
             on_given=self._nudge,
+            on_clock_moved=self._wait_anew,
+            on_cut_off=self._cut_off,
+            wall_clock=self._times.wall,
         )
         while True:
             try:
@@ -157,7 +162,7 @@ class Server:
     async def _serve(self, store: PostgresStore, ownership: Ownership, peers: Peers, lost: asyncio.Event) -> None:
         settings = self._settings
         committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
-        api = EngineApi(store, committer, real_times(), settings, peers)
+        api = EngineApi(store, committer, self._times, settings, peers)
         api.engine.clock_offset = lambda: ownership.clock_offset
         api.engine.address_of = self._cluster.address_of
         tasks = [asyncio.create_task(committer.run(), name="committer")]
@@ -213,6 +218,17 @@ class Server:
         """These had better look at once; who cannot be told yet looks at its next heartbeat."""
         if self._peers is not None:
             self._peers.nudge(servers)
+
+    def _cut_off(self, is_cut_off: bool) -> None:  # noqa: FBT001 - as the cluster says it
+        """While nobody else is there to take over, requests go on waiting for Postgres."""
+        self._cluster.is_cut_off = is_cut_off and self._has_others()
+        if self._cluster.is_cut_off:
+            log.warning("cut_off", server=self._settings.name)
+            self._frontend.give_up()
+
+    def _wait_anew(self) -> None:
+        if self._gate.api is not None:
+            self._gate.api.engine.timers.clock_moved()
 
     def _has_others(self) -> bool:
         """Whether somebody is there to take the shards while requests still come."""

@@ -1,7 +1,8 @@
 """The links of a worker: one to each server, made when a server comes and ended when it is gone.
 
 Who is there is asked again every few seconds, and at once when a link fails or a server names another. While there is
-one server, or none that can be reached at the address it tells, the one link goes to the address that was given.
+one server the one link goes to the address that was given. A server that cannot be reached from here has a link too:
+another one passes on what goes over it.
 Laws: there is always a link. A link whose server has left the cluster goes on for as long as it is answered; what is
 not answered when it ends goes to another one, which knows whom to tell. No link ends the worker while another lives.
 """
@@ -182,7 +183,8 @@ class Links:
         return found or [GIVEN]
 
     async def _can_link(self, address: str) -> bool:
-        if address in self._links or await self._servers.reaches(address):
+        """A member can be linked always: what it cannot be asked itself another passes on to it."""
+        if address in self._links or address in self._servers.addresses or await self._servers.reaches(address):
             self._out_of_reach.discard(address)
             return True
         if address not in self._out_of_reach:

@@ -226,14 +226,14 @@ _ROWS = (
         help="How often the server says that it lives.",
         roles=_SERVER,
         type=DURATION,
-        default=timedelta(seconds=1),
+        default=timedelta(seconds=0.5),
     ),
     Setting(
         name="lease",
         help="How long a silent server keeps its shards.",
         roles=_SERVER,
         type=DURATION,
-        default=timedelta(seconds=5),
+        default=timedelta(seconds=4),
     ),
     Setting(
         name="drain",

@@ -12,11 +12,17 @@ from perdure_server.cluster.shard_map import ShardMap
 
 
 class ClusterView:
-    """`map` is that of the time in which the server holds its fence."""
+    """`map` is that of the time in which the server holds its fence; one that is cut off does not know any more."""
 
     def __init__(self, server: str) -> None:
         self.map: ShardMap | None = None
+        self.is_cut_off = False
         self._server = server
+
+    @property
+    def cut_off(self) -> str:
+        """The name of this server while others may have taken over without its knowing."""
+        return self._server if self.is_cut_off else ""
 
     def answer(self) -> ClusterAnswer:
         """All of it."""
@@ -45,6 +51,13 @@ class ClusterView:
         if self.map is None or self.map.owner_of(shard_id) == self._server:
             return ""
         return self.map.address_of(shard_id)
+
+    def way_to(self, server: str) -> str | None:
+        """Where a member is; nothing where that is this server, None where nobody of that name is known."""
+        if server == self._server:
+            return ""
+        member = None if self.map is None else self.map.members.get(server)
+        return None if member is None else member.address
 
     def look(self) -> None:
         """Asks for a fresh look."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection
-from datetime import UTC, datetime
-from functools import partial
 
 import msgspec
 
@@ -14,6 +12,7 @@ from perdure_proto import async_activities as asy
 from perdure_proto import service as svc
 from perdure_proto import tasks
 from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
+from perdure_server.clock import SteadyClock
 from perdure_server.config import ServerSettings
 from perdure_server.engine.activity_control import ActivityControls
 from perdure_server.engine.async_activities import AsyncActivities
@@ -53,7 +52,9 @@ class EngineApi:
         queries = Queries(self.engine)
         self.handout = Handout(self.engine, Completions(self.engine, queries), queries)
         queries.handout = self.handout
-        self.matching = self.engine.matching = Matching(self.handout, settings.engine, times)
+        self.matching = self.engine.matching = Matching(
+            self.handout, settings.engine, Times(clock=times.clock, wall=self.engine.now, wake=times.wake)
+        )
         self._starts = Starts(self.engine)
         self._messages = Messages(self.engine)
         self._updates = Updates(self.engine)
@@ -272,4 +273,4 @@ class EngineApi:
 
 def real_times() -> Times:
     """The clocks of this machine."""
-    return Times(clock=time.monotonic, wall=partial(datetime.now, UTC), wake=asyncio.sleep)
+    return Times(clock=time.monotonic, wall=SteadyClock(), wake=asyncio.sleep)

@@ -10,8 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
@@ -22,6 +21,7 @@ from perdure_proto.failures import Failure, ServerFailure
 from perdure_proto.ids import uuid7
 from perdure_proto.options import Priority, merged_priority
 from perdure_proto.tasks import CancelActivity
+from perdure_server.clock import time_of_day
 from perdure_server.config import EngineSettings, Limits
 from perdure_server.engine.batch import Batch
 from perdure_server.engine.committer import Committer
@@ -76,7 +76,7 @@ class Engine:
         self.committer = committer
         self.settings = settings
         self.limits = limits
-        self.wall: Callable[[], datetime] = partial(datetime.now, UTC)
+        self.wall: Callable[[], datetime] = time_of_day
         self.clock_offset: Callable[[], timedelta] = timedelta
         self.address_of: Callable[[int], str] = lambda _: ""
         """Where the owner of a shard is; the composition root knows."""

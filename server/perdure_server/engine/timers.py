@@ -34,6 +34,10 @@ class Timers:
         if self._handle_at is None or at < self._handle_at:
             self._schedule()
 
+    def clock_moved(self) -> None:
+        """The instants are the same, but they come sooner or later than they seemed to."""
+        self._schedule()
+
     def stop(self) -> None:
         """No more wake-ups."""
         if self._handle is not None:

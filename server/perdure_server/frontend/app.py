@@ -21,10 +21,11 @@ from perdure_server.frontend.answers import as_service_error, error_answer, json
 from perdure_server.frontend.asked import Asked
 from perdure_server.frontend.broken_http import http_logger
 from perdure_server.frontend.channel import Channel
-from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
+from perdure_server.frontend.forwarding import Forwarding
 from perdure_server.frontend.guard import OPEN_PATHS, RESUME_PREFIX, Guard
 from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.internal import Internal
+from perdure_server.frontend.late import KEEP_ALIVE_HEADER, kept_alive
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations, refusal
 from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, Peers
@@ -104,6 +105,10 @@ class Frontend:
         port: int = self._runner.addresses[0][1]
         return port
 
+    def give_up(self) -> None:
+        """Tell all who wait here to ask another server."""
+        self._forwarding.give_up()
+
     async def drain(self) -> None:
         """Take no new connections, and end every wait of a client. Workers' polls are ended by matching."""
         self.draining = True
@@ -146,17 +151,15 @@ class Frontend:
             answer.force_close()
         return answer
 
-    async def _serve(self, request: web.Request) -> web.Response:
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
         endpoint, names = self._operations.find(request.method, request.raw_path)
         body = await request.read() if endpoint.decoder is not None else b""
         asked = Asked(endpoint, names, request.raw_path, body)
-        try:
-            return json_answer(await self._operations.run(asked))
-        except ServiceError as error:
-            if SHARD_MAP_HEADER in request.headers or not is_elsewhere(error):
-                raise
-            status, answer = await self._forwarding.elsewhere(asked, error)
-            return json_answer(answer, status)
+        work = self._forwarding.answer(asked, keeps_map=SHARD_MAP_HEADER in request.headers)
+        if KEEP_ALIVE_HEADER in request.headers:
+            return await kept_alive(request, work)
+        status, answer = await work
+        return json_answer(answer, status)
 
     async def _channel(self, request: web.Request) -> web.StreamResponse:
         """Many requests over one connection."""

@@ -18,7 +18,7 @@ from perdure_proto.codec import decode_request, encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.ids import uuid7
 from perdure_proto.service import UpdateWithStartRequest, UpdateWorkflowRequest
-from perdure_server.frontend.call import Call, Parameters
+from perdure_server.frontend.call import Call, MemberParameters, Parameters
 from perdure_server.frontend.routes import Endpoint, Route
 
 
@@ -37,6 +37,12 @@ class Asked:
         self._body = body if named is decoded else encoder.encode(named)
         self.call = Call(names, _parameters(endpoint.route, target.partition("?")[2]), named)
         self._began = time.monotonic() if endpoint.route.long else 0.0
+
+    @property
+    def member(self) -> str:
+        """The server that is to be asked, if one is named: then nobody else's answer is of use."""
+        query = self.call.query
+        return query.server if type(query) is MemberParameters else ""
 
     @property
     def waits(self) -> bool:

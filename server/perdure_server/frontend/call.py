@@ -29,6 +29,12 @@ class NoParameters(Parameters, frozen=True, kw_only=True):
     """None."""
 
 
+class MemberParameters(Parameters, frozen=True, kw_only=True):
+    """`server` is the member that is to be asked; whoever gets the request passes it on. Empty: whoever gets it."""
+
+    server: str = ""
+
+
 class RunParameters(Parameters, frozen=True, kw_only=True):
     """Which run; the current one when empty."""
 

@@ -25,9 +25,8 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_server.config import Limits
 from perdure_server.frontend.answers import body_too_large
 from perdure_server.frontend.asked import Asked
-from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
+from perdure_server.frontend.forwarding import Forwarding
 from perdure_server.frontend.operations import Operations, refusal
-from perdure_server.frontend.peers import OK
 
 HEARTBEAT_SECONDS = 20.0
 """How often a caller that says nothing is asked whether it is there; it has half as long to answer."""
@@ -123,12 +122,7 @@ class Channel:
                 raise body_too_large(self._body_bytes_max)
             endpoint, names = self._operations.find(request.method, request.target)
             asked = Asked(endpoint, names, request.target, body)
-            try:
-                status, answer = OK, await self._operations.run(asked)
-            except ServiceError as error:
-                if self._keeps_map or not is_elsewhere(error):
-                    raise
-                status, answer = await self._forwarding.elsewhere(asked, error)
+            status, answer = await self._forwarding.answer(asked, keeps_map=self._keeps_map)
         except Exception as error:  # noqa: BLE001 - it belongs to the request
             self._answer(request.id, refusal(error, request.method, request.target))
         else:

@@ -42,10 +42,71 @@ class Forwarding:
         self._operations = operations
         self._cluster = cluster
         self._draining = asyncio.Event()
+        self._running: set[asyncio.Task[Any]] = set()
+        self._given_up: set[asyncio.Task[Any]] = set()
 
     def drain(self) -> None:
         """What waits elsewhere is asked for again without the wait."""
         self._draining.set()
+
+    def give_up(self) -> None:
+        """This server is cut off: what waits here is told to go elsewhere, as is what comes (`answer`)."""
+        self._given_up |= self._running
+        for task in self._running:
+            task.cancel()
+
+    async def answer(self, asked: Asked, *, keeps_map: bool) -> Answer:
+        """The answer of this server, or of the one that has to be asked. Raises what `refusal` understands."""
+        task = asyncio.current_task()
+        assert task is not None, "requests are served in tasks"
+        if self._cluster.cut_off and asked.route.in_cluster:
+            raise self._cut_off()
+        self._running.add(task)
+        try:
+            return await self._answer(asked, keeps_map=keeps_map)
+        except asyncio.CancelledError:
+            if task not in self._given_up:
+                raise
+            task.uncancel()
+            raise self._cut_off() from None
+        finally:
+            self._running.discard(task)
+            self._given_up.discard(task)
+
+    def _cut_off(self) -> ServiceError:
+        reason = "this server has not heard of Postgres for so long that others may have its shards: ask another"
+        return ServiceError(Code.UNAVAILABLE, reason, cut_off=self._cluster.cut_off)
+
+    async def _answer(self, asked: Asked, *, keeps_map: bool) -> Answer:
+        if asked.member and (way := self._cluster.way_to(asked.member)) != "":
+            return await self._of_member(asked, None if keeps_map else way)
+        try:
+            return OK, await self._operations.run(asked)
+        except ServiceError as error:
+            if keeps_map or not is_elsewhere(error):
+                raise
+            return await self.elsewhere(asked, error)
+
+    async def _of_member(self, asked: Asked, address: str | None) -> Answer:
+        """A member's own answer. It is sent once: a worker repeats what it knows to be safe to repeat."""
+        if address is None or self.peers is None:
+            self._cluster.look()
+            raise ServiceError(Code.UNAVAILABLE, f"no server {asked.member!r} is known here: try again")
+        sending = asyncio.ensure_future(self.peers.send(address, asked.route.method, *asked.onward()))
+        draining = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({sending, draining}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise ServiceError(Code.UNAVAILABLE, "this server is going away: ask another")
+            return sending.result()
+        except (NotSentError, NoAnswerError) as error:
+            raise ServiceError(
+                Code.UNAVAILABLE, f"server {asked.member!r} did not answer this one ({error}): try again"
+            ) from error
+        finally:
+            sending.cancel()
+            draining.cancel()
+            await asyncio.gather(sending, draining, return_exceptions=True)
 
     async def elsewhere(self, asked: Asked, refused: ServiceError) -> Answer:
         """Asks owner after owner, this server too should it become that, until one takes the request.

@@ -24,6 +24,7 @@ from perdure_proto.channel import SHARD_MAP_HEADER
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ErrorBody, ServiceError
 from perdure_server.frontend.guard import JSON, PROTOCOL_HEADER
+from perdure_server.frontend.late import KEEP_ALIVE_HEADER, LATE_HEADER, SILENT_SECONDS_MAX, late_answer
 from perdure_server.frontend.port import Cluster
 
 DELIVER_PATH = "/internal/v1/deliver"
@@ -76,6 +77,7 @@ class Peers:
             "content-type": JSON,
             SHARD_MAP_HEADER: "1",
             KEY_HEADER: key_text(key),
+            KEEP_ALIVE_HEADER: "1",
         }
         if api_key:
             headers["authorization"] = f"Bearer {api_key}"
@@ -83,7 +85,9 @@ class Peers:
             connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
             headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(
+                total=ANSWER_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS_MAX
+            ),
         )
         self._waiting: dict[str, deque[Waiting]] = {}
         self._under_way: dict[str, int] = {}
@@ -97,14 +101,15 @@ class Peers:
         await self._session.close()
 
     async def send(self, address: str, method: str, target: str, body: bytes) -> tuple[int, bytes]:
-        """A request as it came. Raises `NotSentError` or `NoAnswerError`."""
+        """A request as it came. Raises `NotSentError`, or `NoAnswerError`, also of a server that has become silent."""
         url = URL(address + target, encoded=True)
         try:
             async with self._session.request(method, url, data=body or None) as answer:
-                return answer.status, await answer.read()
+                read = await answer.read()
+                return late_answer(read) if LATE_HEADER in answer.headers else (answer.status, read)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise NotSentError(str(error)) from error
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, msgspec.MsgspecError) as error:
             raise NoAnswerError(str(error) or type(error).__name__) from error
 
     async def deliver(self, shard_id: int, body: bytes) -> bytes:

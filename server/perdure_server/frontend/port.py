@@ -205,12 +205,21 @@ class Api(Protocol):
 class Cluster(Protocol):
     """Who owns what, as this server sees it."""
 
+    @property
+    def cut_off(self) -> str:
+        """The name of this server while others may have taken over without its knowing."""
+        ...
+
     def answer(self) -> ClusterAnswer:
         """All of it."""
         ...
 
     def address_of(self, shard_id: int) -> str:
         """Where the owner of a shard is; nothing where that is this server, or nobody is known."""
+        ...
+
+    def way_to(self, server: str) -> str | None:
+        """Where a member is; nothing where that is this server, None where nobody of that name is known."""
         ...
 
     def look(self) -> None:
@@ -225,6 +234,8 @@ class Cluster(Protocol):
 class Whole:
     """A cluster that is not known yet, or never will be: there is nobody else."""
 
+    cut_off = ""
+
     def answer(self) -> ClusterAnswer:
         """Nobody."""
         return ClusterAnswer(shards=0, members=(), owners=())
@@ -232,6 +243,10 @@ class Whole:
     def address_of(self, _: int) -> str:
         """Nobody."""
         return ""
+
+    def way_to(self, _: str) -> str | None:
+        """Nobody."""
+        return None
 
     def look(self) -> None:
         """There is nothing to see."""

@@ -43,6 +43,11 @@ class Route(Struct, frozen=True, kw_only=True):
     in_namespace: bool = True
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether it needs a server that is in touch with the others: all but the question who it is."""
+        return self.handler is not handlers.version
+
+    @property
     def name(self) -> str:
         """The operation's name: that of its handler."""
         return self.handler.__name__
@@ -349,6 +354,7 @@ ROUTES: tuple[Route, ...] = (
         path=f"{QUEUE}/poll",
         handler=handlers.poll,
         summary="Workers: ask for tasks, and wait for them.",
+        query=call.MemberParameters,
         request=tasks.PollRequest,
         answer=tasks.PollAnswer,
     ),
@@ -357,6 +363,7 @@ ROUTES: tuple[Route, ...] = (
         path=f"{QUEUE}/respond",
         handler=handlers.respond,
         summary="Workers: complete tasks, and take what is due next.",
+        query=call.MemberParameters,
         request=tasks.RespondRequest,
         answer=tasks.RespondAnswer,
     ),
@@ -365,6 +372,7 @@ ROUTES: tuple[Route, ...] = (
         path=f"{QUEUE}/leave",
         handler=handlers.leave,
         summary="Workers: end a session.",
+        query=call.MemberParameters,
         request=tasks.LeaveRequest,
         answer=Nothing,
     ),

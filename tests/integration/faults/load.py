@@ -42,12 +42,13 @@ class Caller:
         self._client = client
         self._queue = task_queue
         self._handle: WorkflowHandle[Progress]
+        self.id = f"mixed-{uuid.uuid4()}"
         self.sent = 0
         self.updates: list[int] = []
 
     async def start(self) -> None:
         self._handle = await self._client.start_workflow(
-            mixed, ROUNDS_A_RUN, Progress(), id=f"mixed-{uuid.uuid4()}", task_queue=self._queue
+            mixed, ROUNDS_A_RUN, Progress(), id=self.id, task_queue=self._queue
         )
 
     async def talk(self, enough: asyncio.Event) -> None:

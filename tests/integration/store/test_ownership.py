@@ -269,6 +269,23 @@ async def test_clocks_off_by_minutes_change_nothing(town: Town) -> None:
     assert abs(off + timedelta(minutes=7)) < timedelta(seconds=5)
 
 
+async def test_a_clock_that_is_set_is_measured_anew(town: Town) -> None:
+    """The next heartbeat finds by how much cluster time has moved, and says so to who waits for it."""
+    one = await town.node("one")
+    ahead = timedelta(0)
+    moved = asyncio.Event()
+    one.options = msgspec.structs.replace(
+        one.options, wall_clock=lambda: datetime.now(UTC) + ahead, on_clock_moved=moved.set
+    )
+    await one.start()
+    before = one.ownership.clock_offset
+    moved.clear()
+    ahead = timedelta(minutes=-7)
+    async with asyncio.timeout(10):
+        await moved.wait()
+    assert abs(one.ownership.clock_offset - before - timedelta(minutes=7)) < timedelta(seconds=5)
+
+
 async def test_outage_of_postgres_kills_nobody() -> None:
     """However long Postgres was away, everybody goes on with what it had."""
     with scratch_folder() as folder:

@@ -41,10 +41,11 @@ class Linked:
         each = self._each[name] = await self._hosts.enter_async_context(AsyncExitStack())
         service = self.services[name] = await each.enter_async_context(serve())
         service.name = name
+        service.others = self.services
         return service
 
     async def die(self, name: str) -> None:
-        """A service is not there any more, though the cluster still lists it."""
+        """A service is not there any more, though the cluster still lists it: what is for it nobody answers."""
         await self._each[name].aclose()
 
     def list(self, *names: str) -> None:

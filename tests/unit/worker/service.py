@@ -88,19 +88,25 @@ class Service:
         self.cluster: ClusterAnswer | None = None
         """Who is there; an older service does not know the question."""
         self.looks = 0
+        self.others: dict[str, Service] = {}
+        """Those to whom it passes on what names them."""
+
+    def meant(self, request: web.Request) -> Service:
+        """Whom a request is for."""
+        return self.others.get(request.query.get("server", ""), self)
 
     async def poll(self, request: web.Request) -> web.Response:
         arrived = Arrived(msgspec.json.decode(await request.read(), type=PollRequest), request.transport)
-        self.polls.put_nowait(arrived)
+        self.meant(request).polls.put_nowait(arrived)
         return respond(await arrived.answered)
 
     async def respond(self, request: web.Request) -> web.Response:
         arrived = Arrived(msgspec.json.decode(await request.read(), type=RespondRequest), request.transport)
-        self.responds.put_nowait(arrived)
+        self.meant(request).responds.put_nowait(arrived)
         return respond(await arrived.answered)
 
     async def leave(self, request: web.Request) -> web.Response:
-        self.left.append(msgspec.json.decode(await request.read(), type=LeaveRequest))
+        self.meant(request).left.append(msgspec.json.decode(await request.read(), type=LeaveRequest))
         return respond(b"{}")
 
     async def version(self, request: web.Request) -> web.Response:

@@ -34,6 +34,8 @@ class ExampleApi:
         self.asked: list[tuple[str, tuple[Any, ...]]] = []
         self.fails: dict[str, Exception] = {}
         self.waits: dict[str, asyncio.Event] = {}
+        self.fails_after: dict[str, Exception] = {}
+        """What an operation raises when its wait is over."""
         self.waiting = asyncio.Event()
         self.cancelled = asyncio.Event()
 
@@ -57,6 +59,8 @@ class ExampleApi:
             except asyncio.CancelledError:
                 self.cancelled.set()
                 raise
+            if name in self.fails_after:
+                raise self.fails_after[name]
         if name == "describe_namespace" and arguments[0] == "missing":
             raise ServiceError(Code.NAMESPACE_NOT_FOUND, "no namespace 'missing'")
         return ANSWERS[name]

@@ -15,11 +15,15 @@ from aiohttp import web
 from perdure_proto.channel import CHANNEL_PATH, SHARD_MAP_HEADER
 from perdure_proto.cluster import ClusterAnswer, ClusterMember
 from perdure_proto.errors import Code, ServiceError
-from perdure_server.frontend import forwarding
+from perdure_server.frontend import forwarding, late
+from perdure_server.frontend import peers as peering
 from perdure_server.frontend.peers import DELIVER_PATH, Peers
+from perdure_server.frontend.port import Whole
 from tests.unit.server.frontend.doubles import House, house
 
 KEY = b"k" * 16
+QUEUE = "/api/v1/namespaces/default/task-queues/q"
+POLL = {"session": "s", "sequence": 1, "workflow_slots": 1, "activity_slots": 1, "wait": "PT20S"}
 SHARD = 3
 WORKFLOW = "/api/v1/namespaces/default/workflows/w%2F1"
 RESULT = f"{WORKFLOW}/result?run_id=r&wait=PT20S"
@@ -28,6 +32,8 @@ ELSEWHERE = ServiceError(Code.WRONG_OWNER, "not mine", shard=SHARD, address="")
 
 class MovingCluster:
     """Says where the one shard is, and lets a test move it."""
+
+    cut_off = ""
 
     def __init__(self) -> None:
         self.address = ""
@@ -42,6 +48,9 @@ class MovingCluster:
     def address_of(self, shard_id: int) -> str:
         assert SHARD == shard_id
         return self.address
+
+    def way_to(self, server: str) -> str | None:
+        return {"here": "", "other": self.address}.get(server)
 
     def look(self) -> None:
         self.looks += 1
@@ -59,6 +68,13 @@ class MovingCluster:
         async with self._moved:
             self.address = address
             self._moved.notify_all()
+
+
+class Other(Whole):
+    """What the other server knows: its own name."""
+
+    def way_to(self, server: str) -> str | None:
+        return "" if server == "other" else None
 
 
 class Pair:
@@ -79,7 +95,7 @@ class Pair:
 @asynccontextmanager
 async def pair() -> AsyncIterator[Pair]:
     cluster = MovingCluster()
-    async with house(cluster=cluster) as here, house() as there:
+    async with house(cluster=cluster) as here, house(cluster=Other()) as there:
         mine, theirs = Peers(cluster, key=KEY), Peers(MovingCluster(), key=KEY)
         here.frontend.meet(mine, KEY)
         there.frontend.meet(theirs, KEY)
@@ -283,6 +299,76 @@ async def test_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
         p.disown("describe_workflow")
         p.cluster.address = ""
         answer = await p.here.get(WORKFLOW)
+        assert (503, "UNAVAILABLE") == (answer.status, answer.code)
+
+
+# ---- what names a member ----
+
+
+async def test_what_names_a_member_is_passed_on_to_it() -> None:
+    """A poll for another server is that server's to answer."""
+    async with pair() as p:
+        assert 200 == (await p.here.post(f"{QUEUE}/poll?server=other", POLL)).status
+        assert ("default", "q") == p.there.api.last("poll")[:2]
+        assert "poll" not in [name for name, _ in p.here.api.asked]
+
+
+async def test_what_names_the_server_itself_stays() -> None:
+    """Whoever is meant answers, whatever way it came."""
+    async with pair() as p:
+        assert 200 == (await p.here.post(f"{QUEUE}/poll?server=here", POLL)).status
+        assert "poll" in [name for name, _ in p.here.api.asked]
+
+
+async def test_what_names_nobody_is_repeated_later() -> None:
+    """A server that is not known may have come a moment ago: a fresh look is asked for."""
+    async with pair() as p:
+        answer = await p.here.post(f"{QUEUE}/poll?server=newcomer", POLL)
+        assert (503, 1) == (answer.status, p.cluster.looks)
+
+
+async def test_what_was_passed_on_goes_no_further() -> None:
+    """At the address of a member another server may answer: it does not pass on again."""
+    async with pair() as p:
+        headers = {SHARD_MAP_HEADER.replace("-", "_"): "1"}
+        assert 503 == (await p.here.post(f"{QUEUE}/poll?server=other", POLL, **headers)).status
+        assert [] == p.there.api.asked
+
+
+async def test_draining_ends_what_was_passed_on() -> None:
+    """A server that goes away waits for nobody's poll at another."""
+    async with pair() as p:
+        p.there.api.waits["poll"] = asyncio.Event()
+        request = asyncio.ensure_future(p.here.post(f"{QUEUE}/poll?server=other", POLL))
+        await p.there.api.waiting.wait()
+        await p.here.frontend.drain()
+        assert 503 == (await request).status
+        await p.there.api.cancelled.wait()
+
+
+@pytest.mark.parametrize("error", [None, ServiceError(Code.SESSION_UNKNOWN, "who?")])
+async def test_an_answer_that_comes_late_is_kept_alive(
+    monkeypatch: pytest.MonkeyPatch, error: ServiceError | None
+) -> None:
+    """A poll that waits longer than a server may be silent carries bytes, and then its answer or its error."""
+    monkeypatch.setattr(late, "BYTE_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(peering, "SILENT_SECONDS_MAX", 1.0)
+    async with pair() as p:
+        answers = p.there.api.waits["poll"] = asyncio.Event()
+        request = asyncio.ensure_future(p.here.post(f"{QUEUE}/poll?server=other", POLL))
+        await p.there.api.waiting.wait()
+        asyncio.get_running_loop().call_later(1.5, answers.set)
+        if error is not None:
+            p.there.api.fails_after["poll"] = error
+        assert (200 if error is None else error.status) == (await request).status
+
+
+async def test_a_silent_server_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever carries no bytes any more is cut off: the caller is told to try again."""
+    monkeypatch.setattr(peering, "SILENT_SECONDS_MAX", 0.1)
+    async with pair() as p, silent_server() as (silent, _):
+        p.cluster.address = silent
+        answer = await p.here.post(f"{QUEUE}/poll?server=other", POLL)
         assert (503, "UNAVAILABLE") == (answer.status, answer.code)
 
 
