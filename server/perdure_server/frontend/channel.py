@@ -123,6 +123,7 @@ class Channel:
                 raise body_too_large(self._body_bytes_max)
             endpoint, names = self._operations.find(request.method, request.target)
             asked = Asked(endpoint, names, request.target, body)
+            self._operations.admit(asked)
             try:
                 status, answer = OK, await self._operations.run(asked)
             except ServiceError as error:

@@ -6,12 +6,12 @@ from copy import copy
 from datetime import datetime, timedelta
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.json import Decoder
 
 from perdure_server.store.filter import Term, parse_filter
 from perdure_server.store.model.tables import Tables
-from perdure_server.store.port import ExecutionRow, NamespaceRow
+from perdure_server.store.port import ExecutionRow, NamespaceChange, NamespaceRow
 from perdure_server.store.visibility import read_cursor, write_cursor
 
 MESSAGES: Final = "WorkflowExecutionSignaled", "WorkflowExecutionCancelRequested"
@@ -87,6 +87,15 @@ class Visibility:
         row = NamespaceRow(max(namespaces) + 1, name, description, retention, self.tables.now())
         namespaces[row.namespace_id] = row
         return row
+
+    async def update_namespace(self, name: str, change: NamespaceChange) -> NamespaceRow | None:
+        """The namespace as it is now; None when there is none of this name."""
+        for row in self.tables.namespaces.values():
+            if row.name == name:
+                given = {key: value for key, value in structs.asdict(change).items() if value is not None}
+                changed = self.tables.namespaces[row.namespace_id] = structs.replace(row, **given)
+                return changed
+        return None
 
     async def namespaces(self) -> list[NamespaceRow]:
         """All of them, by number."""
