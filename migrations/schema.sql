@@ -61,7 +61,8 @@ create table namespaces (
     name         text not null unique,
     description  text not null default '',
     retention    interval not null default interval '3 days',
-    created_at   timestamptz not null default cluster_now()
+    created_at   timestamptz not null default cluster_now(),
+    rps_max      double precision not null default 0 check (rps_max >= 0)
 );
 comment on table namespaces is 'Namespaces, and how long each keeps closed runs.';
 insert into namespaces (name, description) values ('default', 'Made with the cluster.');

@@ -531,28 +531,6 @@ class CountWorkflowsAnswer(Message, frozen=True, kw_only=True):
     groups: dict[str, int] = {}
 
 
-class CreateNamespaceRequest(Message, frozen=True, kw_only=True):
-    """`POST /api/v1/namespaces/{namespace}`."""
-
-    description: str = ""
-    retention: timedelta = timedelta(days=3)
-
-
-class NamespaceInfo(Message, frozen=True, kw_only=True):
-    """`GET /api/v1/namespaces/{namespace}`."""
-
-    name: str
-    description: str = ""
-    retention: timedelta = timedelta(days=3)
-    created_at: datetime | None = None
-
-
-class ListNamespacesAnswer(Message, frozen=True, kw_only=True):
-    """`GET /api/v1/namespaces`."""
-
-    namespaces: tuple[NamespaceInfo, ...]
-
-
 class PollerInfo(Message, frozen=True, kw_only=True):
     """A worker session that polls a queue. A dynamic one takes types that it does not name, too."""
 
@@ -569,12 +547,19 @@ class PollerInfo(Message, frozen=True, kw_only=True):
 
 
 class DescribeTaskQueueAnswer(Message, frozen=True, kw_only=True):
-    """`GET …/task-queues/{name}`."""
+    """`GET …/task-queues/{name}`: of all servers together.
+
+    `activities_per_second` is the queue's rate, 0 where no worker has named one. `servers` have answered; of those that
+    are `silent` nothing is in here, though they live.
+    """
 
     name: str
     pollers: tuple[PollerInfo, ...] = ()
     workflow_backlog: int = 0
     activity_backlog: int = 0
+    activities_per_second: float = 0.0
+    servers: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 class WaitpointSettings(Message, frozen=True, kw_only=True):

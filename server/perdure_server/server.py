@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -25,6 +26,9 @@ from perdure_server.engine.committer import Committer
 from perdure_server.frontend.app import Frontend, FrontendOptions
 from perdure_server.frontend.peers import Peers
 from perdure_server.frontend.port import Api, Readiness
+from perdure_server.rates.admission import Admission
+from perdure_server.rates.rounds import Rounds, RoundsOptions
+from perdure_server.rates.sources import limited_here
 from perdure_server.store.connections import LOST, connect
 from perdure_server.store.migrate import check_schema
 from perdure_server.store.port import StoreUnavailableError
@@ -66,7 +70,8 @@ class Server:
         self._times = real_times()
         self._cluster = ClusterView(settings.name)
         self._peers: Peers | None = None
-        options = FrontendOptions(server_version=version, cluster=self._cluster)
+        self._admission = Admission(time.monotonic, time.time)
+        options = FrontendOptions(server_version=version, cluster=self._cluster, admission=self._admission)
         self._frontend = Frontend(cast("Api", self._gate), self._gate, settings, options)
         self.started = asyncio.Event()
 
@@ -165,12 +170,14 @@ class Server:
         api = EngineApi(store, committer, self._times, settings, peers)
         api.engine.clock_offset = lambda: ownership.clock_offset
         api.engine.address_of = self._cluster.address_of
+        rates = self._rates(api)
         tasks = [asyncio.create_task(committer.run(), name="committer")]
         try:
             api.engine.residents.learn(await self._until_there(store.namespaces))
             self._gate.api = api  # what requests name is loaded first; recovery finds the rest
             tasks.append(asyncio.create_task(api.upkeep.run(), name="upkeep"))
             tasks.append(asyncio.create_task(ownership.run(api), name="ownership"))
+            tasks.append(asyncio.create_task(rates.run(), name="rates"))
             self._say(Readiness(state="ready"))
             await self._until_over(lost, *tasks)
         except asyncio.CancelledError:
@@ -179,6 +186,21 @@ class Server:
         finally:
             await _stop(*tasks)
             await api.close()
+
+    def _rates(self, api: EngineApi) -> Rounds:
+        """How rates are shared with the others, from now on."""
+        options = RoundsOptions(
+            server=self._settings.name,
+            limited=lambda: limited_here(api.matching, self._admission),
+            look_again=api.look_at_namespaces,
+            clock=time.monotonic,
+            patience=2 * self._settings.lease.total_seconds(),
+        )
+        rates = api.rates = Rounds(self._frontend.others, options)
+        api.matching.sharing.with_others(lambda: rates.is_alone, rates.look)
+        self._admission.with_others(lambda: rates.is_alone, rates.look)
+        api.engine.residents.namespaces.on_learnt = self._admission.learn
+        return rates
 
     async def _until_there(self, read: Callable[[], Awaitable[Read]]) -> Read:
         """What Postgres says, as soon as it can be asked."""

@@ -17,6 +17,7 @@ from perdure_proto import (
     commands,
     errors,
     failures,
+    namespaces,
     options,
     service,
     tasks,
@@ -30,7 +31,7 @@ from perdure_proto.tasks import AnyCompletion, AnyPush, AnyTask
 
 MODULES = (
     *(activity, child, execution, external, timer, update, workflow_task),
-    *(async_activities, channel, commands, errors, failures, options, service, tasks, waitpoint_secret),
+    *(async_activities, channel, commands, errors, failures, namespaces, options, service, tasks, waitpoint_secret),
 )
 UNIONS = (AnyEvent, AnyCommand, AnyFailureInfo, AnyTask, AnyPush, AnyCompletion)
 EVENTS = events_package.EVENT_TYPES

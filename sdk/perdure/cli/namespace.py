@@ -1,4 +1,4 @@
-"""`perdure namespace create | list | describe`."""
+"""`perdure namespace create | update | list | describe`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from perdure.cli.output import fields, instant, table
 from perdure.cli.session import Session, asks_service
 from perdure.cli.settings import DURATION
 from perdure_proto.durations import format_duration
-from perdure_proto.service import CreateNamespaceRequest, NamespaceInfo
+from perdure_proto.namespaces import CreateNamespaceRequest, NamespaceInfo, UpdateNamespaceRequest
 
-namespace: Group = Group(name="namespace", help="Make namespaces and look at them.", later=("delete", "update"))
+RPS_MAX = "So many requests of clients a second, by all servers together."
+
+namespace: Group = Group(name="namespace", help="Make namespaces and look at them.", later=("delete",))
 
 
 @namespace.command()
@@ -26,12 +28,30 @@ namespace: Group = Group(name="namespace", help="Make namespaces and look at the
     show_default="3d",
     help="How long closed executions are kept.",
 )
+@click.option("--rps-max", type=float, default=0.0, help=f"{RPS_MAX} [default: no limit]")
 @asks_service
-async def create(session: Session, /, new_namespace: str, description: str, retention: timedelta) -> None:
+async def create(
+    session: Session, /, new_namespace: str, description: str, retention: timedelta, rps_max: float
+) -> None:
     """Make a namespace."""
-    request = CreateNamespaceRequest(description=description, retention=retention)
+    request = CreateNamespaceRequest(description=description, retention=retention, rps_max=rps_max)
     made = await session.service.create_namespace(new_namespace, request)
     session.output.result(made, f"created {made.name}")
+
+
+@namespace.command()
+@click.argument("changed", metavar="NAME")
+@click.option("--description", default=None, help="What it is for.")
+@click.option("--retention", type=DURATION, default=None, help="How long closed executions are kept.")
+@click.option("--rps-max", type=float, default=None, help=f"{RPS_MAX} 0 is no limit.")
+@asks_service
+async def update(
+    session: Session, /, changed: str, description: str | None, retention: timedelta | None, rps_max: float | None
+) -> None:
+    """Change what is given of a namespace; the rest stays as it is."""
+    request = UpdateNamespaceRequest(description=description, retention=retention, rps_max=rps_max)
+    info = await session.service.update_namespace(changed, request)
+    session.output.result(info, fields(_pairs(info)))
 
 
 @namespace.command("list")
@@ -59,5 +79,6 @@ def _pairs(info: NamespaceInfo) -> list[tuple[str, str]]:
         ("name", info.name),
         ("description", info.description),
         ("retention", format_duration(info.retention)),
+        ("requests a second", f"at most {info.rps_max:g}" if info.rps_max else "no limit"),
         ("created", instant(info.created_at)),
     ]

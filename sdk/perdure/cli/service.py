@@ -23,11 +23,9 @@ from perdure.cli.exits import usage_error
 from perdure.converter import DataConverter
 from perdure_proto.codec import decode_events
 from perdure_proto.events import AnyEvent
+from perdure_proto.namespaces import CreateNamespaceRequest, ListNamespacesAnswer, NamespaceInfo, UpdateNamespaceRequest
 from perdure_proto.service import (
-    CreateNamespaceRequest,
     DescribeTaskQueueAnswer,
-    ListNamespacesAnswer,
-    NamespaceInfo,
     WorkflowExecutionInfo,
 )
 from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
@@ -79,6 +77,9 @@ class CommandService(Service):
 
     async def create_namespace(self, name: str, request: CreateNamespaceRequest) -> NamespaceInfo:
         return await self.connection.call("POST", _path("namespaces", name), request, NamespaceInfo)
+
+    async def update_namespace(self, name: str, request: UpdateNamespaceRequest) -> NamespaceInfo:
+        return await self.connection.call("POST", _path("namespaces", name, "update"), request, NamespaceInfo)
 
     async def namespaces(self) -> ListNamespacesAnswer:
         return await self.connection.call("GET", _path("namespaces"), None, ListNamespacesAnswer)

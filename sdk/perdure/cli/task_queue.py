@@ -18,13 +18,19 @@ task_queue: Group = Group(name="task-queue", help="Look at task queues.", later=
 @click.argument("name")
 @asks_service
 async def describe(session: Session, /, name: str) -> None:
-    """Say who polls a queue, for which types, and how much waits."""
+    """Say who polls a queue, for which types, and how much waits, at all servers together."""
     answer = await session.service.task_queue(name)
     head = fields(
         [
             ("task queue", answer.name),
             ("workflow tasks waiting", str(answer.workflow_backlog)),
             ("activity tasks waiting", str(answer.activity_backlog)),
+            (
+                "activities a second",
+                f"at most {answer.activities_per_second:g}" if answer.activities_per_second else "",
+            ),
+            ("servers", ", ".join(answer.servers)),
+            ("did not answer", ", ".join(answer.silent)),
             ("workers", "" if answer.pollers else "none polls it: start one with 'perdure worker'"),
         ]
     )

@@ -11,6 +11,8 @@ import msgspec
 from perdure_proto import async_activities as asy
 from perdure_proto import service as svc
 from perdure_proto import tasks
+from perdure_proto.errors import Code, ServiceError
+from perdure_proto.namespaces import CreateNamespaceRequest, ListNamespacesAnswer, NamespaceInfo, UpdateNamespaceRequest
 from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
 from perdure_server.clock import SteadyClock
 from perdure_server.config import ServerSettings
@@ -38,6 +40,7 @@ from perdure_server.engine.waitpoints import Waitpoints
 from perdure_server.frontend.port import OutcomeWait
 from perdure_server.matching.port import Times
 from perdure_server.matching.service import Matching
+from perdure_server.rates.rounds import Rounds
 from perdure_server.store.port import Store
 
 
@@ -55,6 +58,8 @@ class EngineApi:
         self.matching = self.engine.matching = Matching(
             self.handout, settings.engine, Times(clock=times.clock, wall=self.engine.now, wake=times.wake)
         )
+        self.rates: Rounds | None = None
+        """How rates are shared with the other servers; the composition root knows them."""
         self._starts = Starts(self.engine)
         self._messages = Messages(self.engine)
         self._updates = Updates(self.engine)
@@ -261,13 +266,26 @@ class EngineApi:
         await self.engine.residents.namespaces.get(namespace)
         return self.matching.describe(namespace, name)
 
-    async def create_namespace(self, name: str, request: svc.CreateNamespaceRequest) -> svc.NamespaceInfo:
+    async def create_namespace(self, name: str, request: CreateNamespaceRequest) -> NamespaceInfo:
         return await self._reads.create_namespace(name, request)
 
-    async def describe_namespace(self, name: str) -> svc.NamespaceInfo:
+    async def update_namespace(self, name: str, request: UpdateNamespaceRequest) -> NamespaceInfo:
+        return await self._reads.update_namespace(name, request)
+
+    async def look_at_namespaces(self) -> None:
+        """Another server has changed one."""
+        await self.engine.residents.namespaces.look_again()
+
+    async def lease_rates(self, body: bytes) -> bytes:
+        """What another server asks of us about rates that hold for all (see `perdure_server.rates`)."""
+        if self.rates is None:
+            raise ServiceError(Code.UNAVAILABLE, "this server has no others")
+        return await self.rates.answer(body)
+
+    async def describe_namespace(self, name: str) -> NamespaceInfo:
         return await self._reads.describe_namespace(name)
 
-    async def list_namespaces(self) -> svc.ListNamespacesAnswer:
+    async def list_namespaces(self) -> ListNamespacesAnswer:
         return await self._reads.list_namespaces()
 
 

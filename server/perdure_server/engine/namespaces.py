@@ -7,7 +7,7 @@ however many ask for however many names, the table is read only so often.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from msgspec import structs
 
@@ -23,6 +23,7 @@ class Namespaces:
 
     def __init__(self, store: Store) -> None:
         self.by_name: dict[str, NamespaceRow] = {}
+        self.on_learnt: Callable[[Collection[NamespaceRow]], None] = lambda _: None
         self._store = store
         self._names: dict[int, str] = {}
         self._activities: dict[str, NamespaceRow] = {}
@@ -31,7 +32,9 @@ class Namespaces:
 
     def learn(self, namespaces: Iterable[NamespaceRow]) -> None:
         """These are there."""
-        for row in namespaces:
+        rows = list(namespaces)
+        self.on_learnt(rows)
+        for row in rows:
             self.by_name[row.name] = row
             self._names[row.namespace_id] = row.name
             apart = structs.replace(row, name=activities_of(row.name), namespace_id=-row.namespace_id)

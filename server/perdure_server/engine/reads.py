@@ -14,6 +14,7 @@ from perdure_proto import service as svc
 from perdure_proto.codec import decode_events, join_arrays
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.failures import CanceledFailure, Failure, TerminatedFailure, TimeoutFailure
+from perdure_proto.namespaces import CreateNamespaceRequest, ListNamespacesAnswer, NamespaceInfo, UpdateNamespaceRequest
 from perdure_server.engine.checks import check_id
 from perdure_server.engine.execution import Execution
 from perdure_server.history.deadlines import expires_at
@@ -22,7 +23,7 @@ from perdure_server.history.state import ActivityState, ChildState, ExecutionSta
 from perdure_server.history.transitions.activity import deadline
 from perdure_server.history.transitions.arrival import cancel_reason, is_waiting
 from perdure_server.matching.port import TaskKind
-from perdure_server.store.port import STATUS_NAMES, ExecutionRow, HistoryRow, NamespaceRow
+from perdure_server.store.port import STATUS_NAMES, ExecutionRow, HistoryRow, NamespaceChange, NamespaceRow
 
 if TYPE_CHECKING:
     from perdure_server.engine.engine import Engine
@@ -132,27 +133,40 @@ class Reads:
         count, groups = await self._engine.store.count_executions(row.namespace_id, query)
         return svc.CountWorkflowsAnswer(count=count, groups=groups)
 
-    async def create_namespace(self, name: str, request: svc.CreateNamespaceRequest) -> svc.NamespaceInfo:
+    async def create_namespace(self, name: str, request: CreateNamespaceRequest) -> NamespaceInfo:
         """A new namespace. Raises `NAMESPACE_ALREADY_EXISTS`."""
         check_id("namespace", name, self._engine.limits)
-        if request.retention < _RETENTION_MIN:
-            raise ServiceError(Code.INVALID_ARGUMENT, "retention must be at least 1 hour")
+        check_retention(request.retention)
+        check_rps_max(request.rps_max)
         row = await self._engine.store.create_namespace(name, request.description, request.retention)
         if row is None:
             raise ServiceError(Code.NAMESPACE_ALREADY_EXISTS, f"namespace {name!r} exists")
+        if request.rps_max:
+            row = await self._engine.store.update_namespace(name, NamespaceChange(rps_max=request.rps_max)) or row
         self._engine.residents.learn([row])
         return _namespace_info(row)
 
-    async def describe_namespace(self, name: str) -> svc.NamespaceInfo:
+    async def update_namespace(self, name: str, request: UpdateNamespaceRequest) -> NamespaceInfo:
+        """The namespace as it is now. Raises `NAMESPACE_NOT_FOUND`."""
+        check_retention(_RETENTION_MIN if request.retention is None else request.retention)
+        check_rps_max(request.rps_max or 0.0)
+        change = NamespaceChange(description=request.description, retention=request.retention, rps_max=request.rps_max)
+        row = await self._engine.store.update_namespace(name, change)
+        if row is None:
+            raise ServiceError(Code.NAMESPACE_NOT_FOUND, f"no namespace {name!r}")
+        self._engine.residents.learn([row])
+        return _namespace_info(row)
+
+    async def describe_namespace(self, name: str) -> NamespaceInfo:
         """One namespace."""
         return _namespace_info(await self._engine.residents.namespaces.get(name))
 
-    async def list_namespaces(self) -> svc.ListNamespacesAnswer:
+    async def list_namespaces(self) -> ListNamespacesAnswer:
         """All of them."""
         namespaces = self._engine.residents.namespaces
         await namespaces.look_again()
         rows = sorted(namespaces.by_name.values(), key=lambda row: row.name)
-        return svc.ListNamespacesAnswer(namespaces=tuple(map(_namespace_info, rows)))
+        return ListNamespacesAnswer(namespaces=tuple(map(_namespace_info, rows)))
 
     async def _wait(self, execution: Execution, waiters: list[asyncio.Future[None]], wait_s: float) -> None:
         """Until what is waited for has happened, or the time is over. Raises when memory lets go of the run."""
@@ -351,10 +365,26 @@ def _row_info(row: ExecutionRow) -> svc.WorkflowExecutionInfo:
     )
 
 
-def _namespace_info(row: NamespaceRow) -> svc.NamespaceInfo:
-    return svc.NamespaceInfo(
-        name=row.name, description=row.description, retention=row.retention, created_at=row.created_at
+def _namespace_info(row: NamespaceRow) -> NamespaceInfo:
+    return NamespaceInfo(
+        name=row.name,
+        description=row.description,
+        retention=row.retention,
+        created_at=row.created_at,
+        rps_max=row.rps_max,
     )
+
+
+def check_retention(retention: timedelta) -> None:
+    """Raises `INVALID_ARGUMENT`."""
+    if retention < _RETENTION_MIN:
+        raise ServiceError(Code.INVALID_ARGUMENT, "retention must be at least 1 hour")
+
+
+def check_rps_max(rps_max: float) -> None:
+    """Raises `INVALID_ARGUMENT`."""
+    if not 0 <= rps_max < float("inf"):
+        raise ServiceError(Code.INVALID_ARGUMENT, "rps_max must be a positive number, or 0 for no limit")
 
 
 def _pending_child(child: ChildState) -> svc.PendingChild:

@@ -5,6 +5,8 @@ It must not know what was asked.
 
 from __future__ import annotations
 
+from math import ceil
+
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -37,6 +39,8 @@ def error_answer(error: ServiceError) -> web.Response:
     answer = json_answer(encoder.encode(error.body()), error.status)
     if error.code is Code.UNAUTHENTICATED:
         answer.headers["WWW-Authenticate"] = "Bearer"
+    if "retry_after" in error.details:
+        answer.headers["Retry-After"] = str(ceil(error.details["retry_after"]))  # HTTP knows whole seconds only
     return answer
 
 

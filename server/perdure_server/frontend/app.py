@@ -28,9 +28,11 @@ from perdure_server.frontend.internal import Internal
 from perdure_server.frontend.late import KEEP_ALIVE_HEADER, kept_alive
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations, refusal
-from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, Peers
+from perdure_server.frontend.others import NAMESPACES_PATH, RATES_PATH, TASK_QUEUE_PATH, Others
+from perdure_server.frontend.peers import DELIVER_PATH, KEY_HEADER, LOOK_PATH, Peers
 from perdure_server.frontend.port import Api, Cluster, Health, Whole
 from perdure_server.frontend.routes import PREFIX
+from perdure_server.rates.admission import Admission
 
 KEEP_ALIVE_SECONDS = 75.0
 
@@ -41,6 +43,7 @@ class FrontendOptions(Struct, frozen=True, kw_only=True):
     server_version: str = "0"
     hosts: frozenset[str] = frozenset()
     cluster: Cluster = Whole()
+    admission: Admission | None = None
 
 
 class Frontend:
@@ -59,7 +62,9 @@ class Frontend:
             server_id=settings.name,
         )
         cluster = self._options.cluster
-        self._operations = Operations(Desk(api, settings.limits, version, cluster))
+        self.others = Others(settings.name, cluster)
+        desk = Desk(api, settings.limits, version, cluster, self.others)
+        self._operations = Operations(desk, self._options.admission)
         self._forwarding = Forwarding(self._operations, cluster)
         self._internal = Internal(api, cluster)
         self._channels: set[Channel] = set()
@@ -75,12 +80,16 @@ class Frontend:
         self.app.router.add_get("/api/openapi.json", self._openapi)
         self.app.router.add_post(DELIVER_PATH, self._internal.deliver)
         self.app.router.add_post(LOOK_PATH, self._internal.look)
+        self.app.router.add_post(RATES_PATH, self._internal.rates)
+        self.app.router.add_post(NAMESPACES_PATH, self._internal.namespaces)
+        self.app.router.add_post(TASK_QUEUE_PATH, self._internal.task_queue)
         self.app.router.add_get(CHANNEL_PATH, self._channel)
         self.app.router.add_route("*", PREFIX + "{path:.*}", self._serve)
 
     def meet(self, peers: Peers, key: bytes) -> None:
         """The other servers, and the key by which they know each other: from now on requests are passed on."""
         self._forwarding.peers = peers
+        self.others.peers = peers
         self._internal.key = key
 
     async def start(self) -> None:
@@ -155,6 +164,8 @@ class Frontend:
         endpoint, names = self._operations.find(request.method, request.raw_path)
         body = await request.read() if endpoint.decoder is not None else b""
         asked = Asked(endpoint, names, request.raw_path, body)
+        if KEY_HEADER not in request.headers or not self._internal.is_peer(request):  # else it was counted there
+            self._operations.admit(asked)
         work = self._forwarding.answer(asked, keeps_map=SHARD_MAP_HEADER in request.headers)
         if KEEP_ALIVE_HEADER in request.headers:
             return await kept_alive(request, work)

@@ -122,6 +122,7 @@ class Channel:
                 raise body_too_large(self._body_bytes_max)
             endpoint, names = self._operations.find(request.method, request.target)
             asked = Asked(endpoint, names, request.target, body)
+            self._operations.admit(asked)
             status, answer = await self._forwarding.answer(asked, keeps_map=self._keeps_map)
         except Exception as error:  # noqa: BLE001 - it belongs to the request
             self._answer(request.id, refusal(error, request.method, request.target))

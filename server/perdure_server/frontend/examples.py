@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Raw, Struct
 
-from perdure_proto import async_activities, cluster, service, tasks
+from perdure_proto import async_activities, cluster, namespaces, service, tasks
 from perdure_proto.failures import ApplicationFailure, Failure
 from perdure_proto.options import RetryPolicy
 from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
@@ -56,7 +56,7 @@ UPDATED = service.UpdateWorkflowAnswer(
     update_id="update-1", run_id=RUN, stage="COMPLETED", result=Raw(b'{"quantity":3}')
 )
 
-NAMESPACE = service.NamespaceInfo(name="default", retention=timedelta(days=3), created_at=MORNING)
+NAMESPACE = namespaces.NamespaceInfo(name="default", retention=timedelta(days=3), created_at=MORNING)
 
 REQUESTS: dict[str, Struct | Raw] = {
     "resume_waitpoint": Raw(b'{"approved":true}'),
@@ -116,7 +116,10 @@ REQUESTS: dict[str, Struct | Raw] = {
         activity_slots=10,
     ),
     "leave": tasks.LeaveRequest(session="s-1"),
-    "create_namespace": service.CreateNamespaceRequest(description="orders", retention=timedelta(days=7)),
+    "create_namespace": namespaces.CreateNamespaceRequest(
+        description="orders", retention=timedelta(days=7), rps_max=50.0
+    ),
+    "update_namespace": namespaces.UpdateNamespaceRequest(rps_max=100.0),
 }
 
 ANSWERS: dict[str, Struct] = {
@@ -207,15 +210,17 @@ ANSWERS: dict[str, Struct] = {
             service.PollerInfo(session="s-1", identity="7@host", workflow_types=("order",), activity_types=("charge",)),
         ),
         activity_backlog=3,
+        servers=("server-1",),
     ),
     "create_namespace": NAMESPACE,
+    "update_namespace": NAMESPACE,
     "describe_namespace": NAMESPACE,
     "resume_waitpoint": service.Acknowledged(run_id=RUN),
     "rotate_waitpoint_secret": RotateWaitpointSecretAnswer(old_valid_until=MORNING),
     "waitpoint_settings": service.WaitpointSettings(
         key="00" * 32, namespace_id=1, shards=512, url="https://perdure.example.org"
     ),
-    "list_namespaces": service.ListNamespacesAnswer(namespaces=(NAMESPACE,)),
+    "list_namespaces": namespaces.ListNamespacesAnswer(namespaces=(NAMESPACE,)),
     "describe_cluster": cluster.ClusterAnswer(
         shards=2,
         members=(

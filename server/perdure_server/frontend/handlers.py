@@ -15,6 +15,7 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import UpdateWithStartRequest, UpdateWorkflowRequest, VersionAnswer
 from perdure_server.config import Limits
 from perdure_server.frontend.call import Call, OutcomeParameters
+from perdure_server.frontend.others import Others
 from perdure_server.frontend.port import Api, Cluster, OutcomeWait
 
 Handler = Callable[["Desk", Call], Awaitable[Struct | None]]
@@ -27,6 +28,7 @@ class Desk(Struct, frozen=True):
     limits: Limits
     version: VersionAnswer
     cluster: Cluster
+    others: Others | None = None
 
 
 def bounded(wait: timedelta, longest: timedelta) -> timedelta:
@@ -201,10 +203,6 @@ def respond(desk: Desk, call: Call) -> Awaitable[Struct]:
 
 def leave(desk: Desk, call: Call) -> Awaitable[None]:
     return desk.api.leave(call.names[0], call.names[1], call.body)
-
-
-def describe_task_queue(desk: Desk, call: Call) -> Awaitable[Struct]:
-    return desk.api.describe_task_queue(call.names[0], call.names[1])
 
 
 def create_namespace(desk: Desk, call: Call) -> Awaitable[Struct]:

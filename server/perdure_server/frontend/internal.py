@@ -12,8 +12,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Raw
 
+from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.frontend.answers import json_answer
+from perdure_server.frontend.gathered import queue_names
 from perdure_server.frontend.operations import refusal
 from perdure_server.frontend.peers import DELIVERIES_TOGETHER_MAX, KEY_HEADER, deliver_answers, key_text
 from perdure_server.frontend.port import Api, Cluster
@@ -44,6 +46,28 @@ class Internal:
         self._cluster.look()
         return json_answer(b"{}")
 
+    async def rates(self, request: web.Request) -> web.Response:
+        """A server asks for its share of rates, or what we hold of some."""
+        self._check(request)
+        return json_answer(await self._api.lease_rates(await request.read()))
+
+    async def namespaces(self, request: web.Request) -> web.Response:
+        """Somebody has changed a namespace."""
+        self._check(request)
+        await self._api.look_at_namespaces()
+        return json_answer(b"{}")
+
+    async def task_queue(self, request: web.Request) -> web.Response:
+        """What we know of a task queue."""
+        self._check(request)
+        asked = queue_names.decode(await request.read())
+        return json_answer(encoder.encode(await self._api.describe_task_queue(asked.namespace, asked.name)))
+
+    def is_peer(self, request: web.Request) -> bool:
+        """Whether a server of this cluster asks."""
+        given = request.headers.get(KEY_HEADER, "").encode(errors="replace")
+        return bool(self.key) and hmac.compare_digest(given, key_text(self.key).encode())
+
     async def _delivered(self, body: bytes) -> bytes | ServiceError:
         try:
             return await self._api.deliver(body)
@@ -51,6 +75,5 @@ class Internal:
             return refusal(error, "POST", "a delivery")
 
     def _check(self, request: web.Request) -> None:
-        given = request.headers.get(KEY_HEADER, "").encode(errors="replace")
-        if not self.key or not hmac.compare_digest(given, key_text(self.key).encode()):
+        if not self.is_peer(request):
             raise ServiceError(Code.UNAUTHENTICATED, "only servers of this cluster ask here")

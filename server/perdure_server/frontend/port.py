@@ -19,21 +19,19 @@ from perdure_proto.async_activities import (
     ReportActivityCancellationRequest,
 )
 from perdure_proto.cluster import ClusterAnswer
+from perdure_proto.namespaces import CreateNamespaceRequest, ListNamespacesAnswer, NamespaceInfo, UpdateNamespaceRequest
 from perdure_proto.service import (
     Acknowledged,
     ActivityResultAnswer,
     CancelWorkflowRequest,
     CountActivitiesAnswer,
     CountWorkflowsAnswer,
-    CreateNamespaceRequest,
     DescribeActivityAnswer,
     DescribeTaskQueueAnswer,
     DescribeWorkflowAnswer,
     HistoryAnswer,
     ListActivitiesAnswer,
-    ListNamespacesAnswer,
     ListWorkflowsAnswer,
-    NamespaceInfo,
     PauseActivityRequest,
     PauseWorkflowRequest,
     QueryWorkflowAnswer,
@@ -195,11 +193,17 @@ class Api(Protocol):
 
     async def create_namespace(self, name: str, request: CreateNamespaceRequest) -> NamespaceInfo: ...
 
+    async def update_namespace(self, name: str, request: UpdateNamespaceRequest) -> NamespaceInfo: ...
+
     async def describe_namespace(self, name: str) -> NamespaceInfo: ...
 
     async def list_namespaces(self) -> ListNamespacesAnswer: ...
 
     async def deliver(self, body: bytes) -> bytes: ...
+
+    async def lease_rates(self, body: bytes) -> bytes: ...
+
+    async def look_at_namespaces(self) -> None: ...
 
 
 class Cluster(Protocol):

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Raw, Struct
 
-from perdure_proto import async_activities, cluster, service, tasks
+from perdure_proto import async_activities, cluster, namespaces, service, tasks
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.waitpoint_secret import RotateWaitpointSecretAnswer, RotateWaitpointSecretRequest
-from perdure_server.frontend import call, handlers
+from perdure_server.frontend import call, gathered, handlers
 from perdure_server.frontend.handlers import Handler
 
 PREFIX = "/api/v1/"
@@ -24,6 +24,20 @@ Method = Literal["GET", "POST"]
 
 class Nothing(Struct, frozen=True):
     """An empty answer: done."""
+
+
+OF_WORKERS = frozenset(
+    {
+        handlers.poll,
+        handlers.respond,
+        handlers.leave,
+        handlers.waitpoint_settings,
+        handlers.complete_activity,
+        handlers.fail_activity,
+        handlers.report_activity_cancellation,
+        handlers.heartbeat_activity,
+    }
+)
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -46,6 +60,11 @@ class Route(Struct, frozen=True, kw_only=True):
     def in_cluster(self) -> bool:
         """Whether it needs a server that is in touch with the others: all but the question who it is."""
         return self.handler is not handlers.version
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it counts against the `rps_max` of its namespace: what clients ask does, what workers do not."""
+        return self.in_namespace and self.handler not in OF_WORKERS
 
     @property
     def name(self) -> str:
@@ -379,8 +398,8 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="GET",
         path=QUEUE,
-        handler=handlers.describe_task_queue,
-        summary="Who polls a task queue, and how much waits in it.",
+        handler=gathered.describe_task_queue,
+        summary="Who polls a task queue, and how much waits in it, at all servers together.",
         answer=service.DescribeTaskQueueAnswer,
     ),
     Route(
@@ -388,8 +407,17 @@ ROUTES: tuple[Route, ...] = (
         path=NAMESPACE,
         handler=handlers.create_namespace,
         summary="Create a namespace.",
-        request=service.CreateNamespaceRequest,
-        answer=service.NamespaceInfo,
+        request=namespaces.CreateNamespaceRequest,
+        answer=namespaces.NamespaceInfo,
+        in_namespace=False,
+    ),
+    Route(
+        method="POST",
+        path=f"{NAMESPACE}/update",
+        handler=gathered.update_namespace,
+        summary="Change a namespace: its description, its retention, how many requests a second it takes.",
+        request=namespaces.UpdateNamespaceRequest,
+        answer=namespaces.NamespaceInfo,
         in_namespace=False,
     ),
     Route(
@@ -397,7 +425,7 @@ ROUTES: tuple[Route, ...] = (
         path=NAMESPACE,
         handler=handlers.describe_namespace,
         summary="Describe a namespace.",
-        answer=service.NamespaceInfo,
+        answer=namespaces.NamespaceInfo,
         in_namespace=False,
     ),
     Route(
@@ -405,7 +433,7 @@ ROUTES: tuple[Route, ...] = (
         path="namespaces",
         handler=handlers.list_namespaces,
         summary="List all namespaces.",
-        answer=service.ListNamespacesAnswer,
+        answer=namespaces.ListNamespacesAnswer,
         in_namespace=False,
     ),
     Route(

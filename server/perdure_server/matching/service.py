@@ -6,7 +6,7 @@ Everything runs on one event loop and never blocks it. It must not know HTTP or 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 import structlog
@@ -29,10 +29,11 @@ from perdure_server.matching.exchange import ACTIVITY, WORKFLOW, AnyAnswer, Exch
 from perdure_server.matching.limits import MatchingLimits
 from perdure_server.matching.liveness import Liveness
 from perdure_server.matching.port import Session, TaskKind, TaskRef, TaskSource, Times
-from perdure_server.matching.queues import TaskQueues
+from perdure_server.matching.queues import KindQueue, TaskQueues
 from perdure_server.matching.refills import Refills
 from perdure_server.matching.routing import Router
 from perdure_server.matching.sessions import Sessions, WorkerSession
+from perdure_server.matching.sharing import Sharing
 from perdure_server.matching.wheel import TICK_SECONDS
 
 FORGET_EVERY_SECONDS = 10.0
@@ -50,7 +51,8 @@ class Matching:
         self._limits = limits
         self._times = times
         self._queues = TaskQueues(settings.queue_window_max)
-        self._sessions = Sessions(source, self._queues, limits, times.clock)
+        self.sharing = Sharing(times.clock, times.wall)
+        self._sessions = Sessions(source, self._queues, limits, self.sharing)
         self._router = Router(
             self._queues, self._sessions.by_id, times.clock, settings.sticky_schedule_to_start.total_seconds()
         )
@@ -133,6 +135,7 @@ class Matching:
         if found is None:
             return DescribeTaskQueueAnswer(name=queue)
         now, wall = self._times.clock(), self._times.wall()
+        rate = found.kinds[ACTIVITY].rate
         return DescribeTaskQueueAnswer(
             name=queue,
             pollers=tuple(
@@ -142,7 +145,14 @@ class Matching:
             ),
             workflow_backlog=len(found.kinds[WORKFLOW]),
             activity_backlog=len(found.kinds[ACTIVITY]),
+            activities_per_second=rate.limit if rate is not None else 0.0,
         )
+
+    def limited(self) -> Iterable[KindQueue]:
+        """The queues that have a rate."""
+        return [
+            queue.kinds[ACTIVITY] for queue in self._queues.by_name.values() if queue.kinds[ACTIVITY].rate is not None
+        ]
 
     def knows(self, namespace: str, queue: str, kind: TaskKind, type_name: str) -> bool:
         """Whether some session of the queue takes this type."""

@@ -6,7 +6,7 @@ comes before anything else in a request. A session belongs to one task queue. It
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.errors import RETRYABLE, Code, ServiceError
@@ -27,7 +27,7 @@ from perdure_server.matching.exchange import ACTIVITY, WORKFLOW, Delivery, Excha
 from perdure_server.matching.limits import MatchingLimits, exhausted
 from perdure_server.matching.port import TaskRef, TaskSource
 from perdure_server.matching.queues import KindQueue, TaskQueue, TaskQueues
-from perdure_server.matching.rate import Rate
+from perdure_server.matching.sharing import Sharing
 from perdure_server.matching.takers import Group
 
 UNKNOWN = -1
@@ -171,12 +171,10 @@ class WorkerSession:
 class Sessions:
     """The sessions of this server by id."""
 
-    __slots__ = ("_clock", "_limits", "_queues", "_source", "by_id")
+    __slots__ = ("_limits", "_queues", "_sharing", "_source", "by_id")
 
-    def __init__(
-        self, source: TaskSource, queues: TaskQueues, limits: MatchingLimits, clock: Callable[[], float]
-    ) -> None:
-        self._clock = clock
+    def __init__(self, source: TaskSource, queues: TaskQueues, limits: MatchingLimits, sharing: Sharing) -> None:
+        self._sharing = sharing
         self._source = source
         self._queues = queues
         self._limits = limits
@@ -220,17 +218,10 @@ class Sessions:
         for kind, skill in zip(session.kinds, session.skills, strict=True):
             kind.learn(skill.types)
         if per_second := worker.max_task_queue_activities_per_second:
-            self._set_rate(queue.kinds[ACTIVITY], per_second)
+            self._sharing.name(queue.kinds[ACTIVITY], per_second)
         if worker.held:
             self._source.held(session, worker.held)
         return session
-
-    def _set_rate(self, kind: KindQueue, per_second: float) -> None:
-        """The last worker that names a rate counts, for all workers of the queue; it stays when that one leaves."""
-        if kind.rate is None:
-            kind.rate = Rate(per_second, self._clock())
-        else:
-            kind.rate.change(per_second)
 
     def _check(self, id: str, worker: WorkerInfo) -> None:
         if worker.protocol_version != PROTOCOL_VERSION:

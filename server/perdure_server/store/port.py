@@ -272,6 +272,16 @@ class NamespaceRow(Struct, frozen=True):
     description: str
     retention: timedelta
     created_at: datetime
+    rps_max: float = 0.0
+    """So many requests of clients a second, by all servers together; 0: no limit."""
+
+
+class NamespaceChange(Struct, frozen=True, kw_only=True):
+    """What becomes of a namespace; None: as it was."""
+
+    description: str | None = None
+    retention: timedelta | None = None
+    rps_max: float | None = None
 
 
 class DataRefusedError(Exception):
@@ -382,6 +392,10 @@ class Store(Protocol):
 
     async def create_namespace(self, name: str, description: str, retention: timedelta) -> NamespaceRow | None:
         """A new namespace; None when the name is taken."""
+        ...
+
+    async def update_namespace(self, name: str, change: NamespaceChange) -> NamespaceRow | None:
+        """The namespace as it is now; None when there is none of this name."""
         ...
 
     async def namespaces(self) -> list[NamespaceRow]:

@@ -85,7 +85,12 @@ def read_outcome(record: Record) -> OutcomeRow:
 
 def read_namespace(record: Record) -> NamespaceRow:
     return NamespaceRow(
-        record["namespace_id"], record["name"], record["description"], record["retention"], record["created_at"]
+        record["namespace_id"],
+        record["name"],
+        record["description"],
+        record["retention"],
+        record["created_at"],
+        record["rps_max"],
     )
 
 

@@ -14,6 +14,7 @@ from perdure_proto import commands as c
 from perdure_proto import service as svc
 from perdure_proto import tasks
 from perdure_proto.errors import Code, ServiceError
+from perdure_proto.namespaces import CreateNamespaceRequest
 from perdure_proto.waitpoints import WaitpointToken, sealed
 from perdure_server.engine.namespaces import Namespaces
 from perdure_server.store.port import StoreUnavailableError
@@ -352,7 +353,7 @@ async def test_a_list_replaces_the_one_before(server: OneServer, worker: Worker)
 async def test_a_namespace_made_at_another_server_is_found(server: OneServer, taker: OneServer) -> None:
     """By whoever asks for it first; and what is stored of it can be recovered."""
     request = svc.StartWorkflowRequest(workflow_type="Order")
-    await server.api.create_namespace("new", svc.CreateNamespaceRequest())
+    await server.api.create_namespace("new", CreateNamespaceRequest())
     assert "WRONG_OWNER" == await outcome(taker.api.start_workflow("new", "order", request))
     assert "new" in [each.name for each in (await taker.api.list_namespaces()).namespaces]
 
@@ -361,7 +362,7 @@ async def test_runs_of_a_namespace_made_at_another_server_are_recovered(
     cluster: Cluster, server: OneServer, taker: OneServer
 ) -> None:
     """The taker has not heard of it when it loads them."""
-    await server.api.create_namespace("new", svc.CreateNamespaceRequest())
+    await server.api.create_namespace("new", CreateNamespaceRequest())
     started = await server.api.start_workflow("new", "order", svc.StartWorkflowRequest(workflow_type="Order"))
     await cluster.hand_over(server, taker)
     assert started.run_id == taker.engine.residents.current["new", "order"].run_id
@@ -369,7 +370,7 @@ async def test_runs_of_a_namespace_made_at_another_server_are_recovered(
 
 async def test_a_waitpoint_of_a_namespace_made_at_another_server_is_known(server: OneServer, taker: OneServer) -> None:
     """Its token names the namespace by a number that the taker has not heard of: it is no forgery."""
-    await server.api.create_namespace("new", svc.CreateNamespaceRequest())
+    await server.api.create_namespace("new", CreateNamespaceRequest())
     await server.api.start_workflow("new", "order", svc.StartWorkflowRequest(workflow_type="Order"))
     settings = await server.api.waitpoint_settings("new")
     run = server.engine.residents.current["new", "order"]

@@ -19,7 +19,7 @@ from perdure.exceptions import (
 )
 from perdure.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 from perdure_proto import events as ev
-from perdure_proto.service import CreateNamespaceRequest, NamespaceInfo
+from perdure_proto.namespaces import CreateNamespaceRequest, NamespaceInfo
 from perdure_worker import Worker
 from tests.integration.model.stack import Stack, stack_of
 from tests.programs import model_children as program

@@ -12,6 +12,7 @@ from perdure_server.store.port import (
     Append,
     CommitBatch,
     Fence,
+    NamespaceChange,
     Parked,
     ParkedTurn,
     RunChange,
@@ -190,6 +191,19 @@ async def test_namespaces(store: Store) -> None:
     assert ("shop", "orders", timedelta(days=1)) == (made.name, made.description, made.retention)
     assert await store.create_namespace("shop", "", timedelta(days=2)) is None
     assert ["default", "shop"] == [namespace.name for namespace in await store.namespaces()]
+
+
+async def test_a_namespace_is_changed(store: Store) -> None:
+    """What is given changes, the rest stays; one that is not there is none."""
+    limited = await store.update_namespace("default", NamespaceChange(rps_max=50.0))
+    assert limited is not None
+    assert 50.0 == limited.rps_max
+    change = NamespaceChange(description="orders", retention=timedelta(days=1))
+    changed = await store.update_namespace("default", change)
+    assert changed is not None
+    assert ("orders", timedelta(days=1), 50.0) == (changed.description, changed.retention, changed.rps_max)
+    assert [changed] == await store.namespaces()
+    assert await store.update_namespace("shop", NamespaceChange(rps_max=1.0)) is None
 
 
 async def test_retention(store: Store, fence: Fence) -> None:

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from msgspec.json import Decoder
 
 from perdure_server.store.model.tables import Tables
-from perdure_server.store.port import ExecutionRow, NamespaceRow
+from perdure_server.store.port import ExecutionRow, NamespaceChange, NamespaceRow
 from perdure_server.visibility.conditions import Filter
 from perdure_server.visibility.matching import fits, whole_value
 from perdure_server.visibility.pages import (
@@ -107,6 +107,15 @@ class Visibility:
         row = NamespaceRow(max(namespaces) + 1, name, description, retention, self.tables.now())
         namespaces[row.namespace_id] = row
         return row
+
+    async def update_namespace(self, name: str, change: NamespaceChange) -> NamespaceRow | None:
+        """The namespace as it is now; None when there is none of this name."""
+        for row in self.tables.namespaces.values():
+            if row.name == name:
+                given = {key: value for key, value in structs.asdict(change).items() if value is not None}
+                changed = self.tables.namespaces[row.namespace_id] = structs.replace(row, **given)
+                return changed
+        return None
 
     async def namespaces(self) -> list[NamespaceRow]:
         """All of them, by number."""

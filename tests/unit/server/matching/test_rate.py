@@ -90,3 +90,31 @@ async def test_a_rate_that_is_none_is_refused(rate: float) -> None:
     async with bench() as b:
         with pytest.raises(ServiceError, match="max_task_queue_activities_per_second"):
             await b.poll("s", worker=msgspec.structs.replace(WORKER, max_task_queue_activities_per_second=rate))
+
+
+async def test_with_others_a_queue_has_its_share_of_the_rate() -> None:
+    """One task at first, and what the home gives from then on; a new limit gives no more by itself."""
+    async with bench() as b:
+        looks: list[None] = []
+        b.matching.sharing.with_others(lambda: False, lambda: looks.append(None))
+        await fill(b, 60)
+        assert ["r0"] == runs(await b.poll("s", activity=9))
+        b.pass_time(0.5)
+        assert [] == runs(await b.poll("s", activity=9))
+        [queue] = b.matching.limited()
+        assert queue.rate is not None
+        queue.rate.share(5.0, b.now)
+        b.pass_time(0.2)
+        assert ["r1"] == runs(await b.poll("s", activity=9))
+        await b.poll("faster", worker=msgspec.structs.replace(WORKER, max_task_queue_activities_per_second=100.0))
+        assert (5.0, 100.0, 2) == (queue.rate.per_second, queue.rate.limit, len(looks))
+        b.pass_time(0.2)
+        assert ["r2"] == runs(await b.poll("s", activity=9))
+
+
+async def test_a_queue_says_its_rate() -> None:
+    """The limit of all servers, not the share of this one."""
+    async with bench() as b:
+        b.matching.sharing.with_others(lambda: False, lambda: None)
+        await fill(b, 0)
+        assert 10.0 == b.matching.describe("ns", "q").activities_per_second
