@@ -25,17 +25,21 @@ class StuckError(Exception):
     """The world took its limit of steps and did not come to rest."""
 
 
+def _nothing() -> None:
+    """What a cancelled step does."""
+
+
 class Handle(Struct):
     """A step that will be taken. No `asyncio.Handle`, but all that is asked of one: half of all objects are these."""
 
-    callback: Callable[..., object] | None
+    callback: Callable[..., object]
     args: tuple[Any, ...]
     context: Context
     is_cancelled: bool = False
 
     def cancel(self) -> None:
         self.is_cancelled = True
-        self.callback, self.args = None, ()
+        self.callback, self.args = _nothing, ()  # what is waited for in vain is not kept
 
     def cancelled(self) -> bool:
         return self.is_cancelled
