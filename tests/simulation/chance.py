@@ -6,6 +6,7 @@ for the process, under the worker's guard, and give the values of the current wo
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
@@ -56,6 +57,8 @@ def install() -> None:
     sys.unraisablehook = _hook(sys.unraisablehook)
     # The same code is scanned for each worker of each world.
     setattr(registry, "find_wall_clock_calls", cache(find_wall_clock_calls))  # noqa: B010 - it is not its own
+    # Nobody asks for all tasks; to register them costs as much as to make them.
+    setattr(asyncio.tasks._all_tasks, "add", callable)  # type: ignore[attr-defined]  # noqa: B010 - mypy
     # No thread beside the world: virtual time would not wait for it.
     setattr(Watchdog, "start", lambda _: None)  # noqa: B010 - mypy does not allow it
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, copy_context
+from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final
@@ -67,6 +68,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.errors: list[dict[str, Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         """All, to the end: a coroutine that is collected runs its `finally`, which a killed process does not."""
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign] # without a call between
         self._draw = random.random
         self._due: deque[Handle] = deque()
         self._timers: list[tuple[float, float, int, Timer]] = []
