@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextvars import Context, copy_context
 from functools import partial
 from heapq import heappop, heappush
@@ -178,6 +178,43 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.tasks.clear()
         self._due.clear()
         self._timers.clear()
+
+
+class Pause:
+    """A wait for a time: the timer takes the next step of the task itself, where a future would need a step more.
+
+    It is what a task of asyncio needs of a future, and no more.
+    """
+
+    def __init__(self, loop: SimulatedLoop, seconds: float) -> None:
+        self._loop = loop
+        self._seconds = seconds
+        self._asyncio_future_blocking = False
+        self._is_cancelled = False
+
+    def __await__(self) -> Generator[Pause, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> SimulatedLoop:
+        return self._loop
+
+    def add_done_callback(self, wake: Callable[[Pause], object], *, context: Context) -> None:
+        self._timer = self._loop.call_later(self._seconds, wake, self, context=context)
+
+    def cancel(self, msg: object = None) -> bool:
+        """The task wakes at once, to hear of it."""
+        timer = self._timer
+        if self._is_cancelled or timer.is_cancelled:
+            return False
+        self._is_cancelled = True
+        self._loop.call_soon(timer.callback, self, context=timer.context)
+        timer.cancel()
+        return True
+
+    def result(self) -> None:
+        if self._is_cancelled:
+            raise asyncio.CancelledError
 
 
 def outside() -> Context:
