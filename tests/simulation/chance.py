@@ -6,20 +6,21 @@ for the process, under the worker's guard, and give the values of the current wo
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from perdure_worker import registry
+from perdure_worker import origins, registry
 from perdure_worker.guard import find_wall_clock_calls
 from perdure_worker.watchdog import Watchdog
-from tests.simulation.loop import SimulatedLoop
+from tests.simulation.loop import Pause, SimulatedLoop
 
 BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _BEGAN_SECONDS: Final = BEGAN.timestamp()
@@ -56,6 +57,10 @@ def install() -> None:
     sys.unraisablehook = _hook(sys.unraisablehook)
     # The same code is scanned for each worker of each world.
     setattr(registry, "find_wall_clock_calls", cache(find_wall_clock_calls))  # noqa: B010 - it is not its own
+    setattr(asyncio, "sleep", _sleep(asyncio.sleep))  # noqa: B010 - mypy does not allow it
+    origins._own_files[__file__] = True  # a workflow that sleeps does so where it says, not here
+    # Nobody asks for all tasks; to register them costs as much as to make them.
+    setattr(asyncio.tasks._all_tasks, "add", callable)  # type: ignore[attr-defined]  # noqa: B010 - mypy
     # No thread beside the world: virtual time would not wait for it.
     setattr(Watchdog, "start", lambda _: None)  # noqa: B010 - mypy does not allow it
 
@@ -68,6 +73,17 @@ def _clock(real: Callable[[], float], origin: float) -> Callable[[], float]:
         return origin + loop.now + (loop.host.clock_error if origin and loop.host is not None else 0.0)
 
     return clock
+
+
+def _sleep(real: Callable[[float, Any], Coroutine[Any, Any, Any]]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    async def sleep(delay: float, result: Any = None) -> Any:
+        loop = asyncio.get_running_loop()
+        if delay <= 0 or not isinstance(loop, SimulatedLoop):  # in a workflow it is the workflow's
+            return await real(delay, result)
+        await Pause(loop, delay)
+        return result
+
+    return sleep
 
 
 def _bytes(real: Callable[[int], bytes]) -> Callable[[int], bytes]:

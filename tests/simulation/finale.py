@@ -21,7 +21,7 @@ def finish(world: World) -> list[str]:
     unpausing = host.spawn(_unpause(world, client))
     rested = False
     while not rested and loop.now < world.scenario.calm_at + REST_SECONDS_MAX:
-        loop.run_until(lambda: False, loop.now + LOOK_SECONDS)
+        loop.run_until(loop.now + LOOK_SECONDS)
         rested = world.is_at_rest()
     unpausing.cancel()
     if not rested:

@@ -8,7 +8,7 @@ and to another when that one does not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from random import Random
 from typing import TypeAlias
@@ -20,7 +20,7 @@ from tests.simulation.loop import SimulatedLoop, outside
 from tests.simulation.trace import Trace
 
 Answer: TypeAlias = tuple[int, bytes]
-Serve: TypeAlias = Callable[[str, str, bytes], Awaitable[Answer]]
+Serve: TypeAlias = Callable[[str, str, bytes], Coroutine[object, object, Answer]]
 RETRIED = frozenset({0, 503})
 """After these a caller tries another server."""
 BROKEN: Answer = (0, b"")
@@ -173,7 +173,7 @@ class Request:
             self._lose("refused")
             return
         self._endpoint.pending[self._number] = self._answer
-        serving = host.spawn(_served(self._endpoint.serve, self._content))
+        serving = host.spawn(self._endpoint.serve(*self._content))
         serving.add_done_callback(self._leave, context=self._network._context)
         self._serving = serving
 
@@ -194,7 +194,3 @@ class Request:
     def _lose(self, why: str) -> None:
         if self._route.happens(self._network.weather.break_at_once) or why == "refused":
             self._network.later(self._route._delay(), self._come_back, BROKEN)
-
-
-async def _served(serve: Serve, content: tuple[str, str, bytes]) -> Answer:
-    return await serve(*content)

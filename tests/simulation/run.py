@@ -53,7 +53,7 @@ def _live(world: World) -> list[str]:
         faults.arrange(world)
         watch(world)
         world.begin()
-        world.loop.run_until(lambda: False, world.scenario.calm_at)
+        world.loop.run_until(world.scenario.calm_at)
         world.calm()
         return finish(world) + world.findings + check(world)
     except StuckError as error:
