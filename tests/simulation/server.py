@@ -19,8 +19,9 @@ from perdure_server.engine.api import EngineApi
 from perdure_server.engine.committer import Committer
 from perdure_server.frontend.asked import Asked
 from perdure_server.frontend.handlers import Desk
-from perdure_server.frontend.operations import Operations, refusal
+from perdure_server.frontend.operations import Operations
 from perdure_server.frontend.port import Api, Whole
+from perdure_server.frontend.refusals import refusal
 from perdure_server.matching.port import Times
 from perdure_server.store.port import Store, StoreUnavailableError
 from tests.simulation.chance import wall

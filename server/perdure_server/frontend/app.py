@@ -27,10 +27,11 @@ from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.internal import Internal
 from perdure_server.frontend.late import KEEP_ALIVE_HEADER, kept_alive
 from perdure_server.frontend.openapi import document
-from perdure_server.frontend.operations import Operations, refusal
+from perdure_server.frontend.operations import Operations
 from perdure_server.frontend.others import NAMESPACES_PATH, RATES_PATH, TASK_QUEUE_PATH, Others
 from perdure_server.frontend.peers import DELIVER_PATH, KEY_HEADER, LOOK_PATH, Peers
 from perdure_server.frontend.port import Api, Cluster, Health, Whole
+from perdure_server.frontend.refusals import refusal
 from perdure_server.frontend.routes import PREFIX
 from perdure_server.rates.admission import Admission
 

@@ -26,7 +26,8 @@ from perdure_server.config import Limits
 from perdure_server.frontend.answers import body_too_large
 from perdure_server.frontend.asked import Asked
 from perdure_server.frontend.forwarding import Forwarding
-from perdure_server.frontend.operations import Operations, refusal
+from perdure_server.frontend.operations import Operations
+from perdure_server.frontend.refusals import refusal
 
 HEARTBEAT_SECONDS = 20.0
 """How often a caller that says nothing is asked whether it is there; it has half as long to answer."""

@@ -16,9 +16,9 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.frontend.answers import json_answer
 from perdure_server.frontend.gathered import queue_names
-from perdure_server.frontend.operations import refusal
 from perdure_server.frontend.peers import DELIVERIES_TOGETHER_MAX, KEY_HEADER, deliver_answers, key_text
 from perdure_server.frontend.port import Api, Cluster
+from perdure_server.frontend.refusals import refusal
 
 _bodies = msgspec.json.Decoder(list[Raw])
 

@@ -17,7 +17,7 @@ from msgspec import Raw
 
 from perdure_proto.codec import encoder
 from perdure_server.frontend.answers import HEADERS, json_answer
-from perdure_server.frontend.operations import refusal
+from perdure_server.frontend.refusals import refusal
 
 KEEP_ALIVE_HEADER = "perdure-keep-alive"
 LATE_HEADER = "perdure-late"

@@ -19,7 +19,6 @@ from perdure_server.frontend.call import name_of
 from perdure_server.frontend.handlers import Desk, without_wait
 from perdure_server.frontend.routes import PREFIX, Endpoint, Nothing, RouteTable
 from perdure_server.rates.admission import Admission
-from perdure_server.store.port import DataRefusedError, StoreUnavailableError
 
 NAMESPACES_REMEMBERED_MAX = 10_000
 NOTHING = Nothing()
@@ -96,15 +95,3 @@ class Operations:
                 del self._waiting[task]
         handler, call = at_once
         return await handler(self._desk, call)
-
-
-def refusal(error: Exception, method: str, target: str) -> ServiceError:
-    """Whatever an operation raised, as the error that its caller gets; what nobody expected is logged, once."""
-    if isinstance(error, ServiceError):
-        return error
-    if isinstance(error, StoreUnavailableError):  # a read found Postgres away, or this server on its way out
-        return ServiceError(Code.UNAVAILABLE, f"the database cannot be reached: {error}")
-    if isinstance(error, DataRefusedError):
-        return ServiceError(Code.VALUE_REFUSED, f"Postgres refuses a value of this request: {error}")
-    log.error("request_failed", method=method, path=target.partition("?")[0], exc_info=error)
-    return ServiceError(Code.INTERNAL, "the request failed on an error of the server; its log has it")
