@@ -34,7 +34,7 @@ class Family:
         """Reads until nothing is left to happen by itself. Raises `NoRestError`."""
         try:
             async with asyncio.timeout(REST_SECONDS_MAX):
-                while await self._news() or await self._is_busy():
+                while await self._is_busy() or await self._news():
                     pass
         except TimeoutError:
             left = [f"{each.run.workflow_id} waits for {each.why}" for each in awaited(list(self.runs.values()))]

@@ -39,7 +39,7 @@ NOTHING_KEPT: Final = EngineSettings(
     snapshot_events=3,
     look_ahead=timedelta(milliseconds=60),
     scan_every=timedelta(milliseconds=30),
-    history_page_rows=2,
+    history_page_rows=5,
     load_page=2,
 )
 """A run leaves memory as soon as nothing runs in it, with a snapshot every few events, and is read back in pages."""

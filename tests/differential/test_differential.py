@@ -18,7 +18,7 @@ from perdure_server.store.port import Append, CommitBatch, CommitResult, Fence
 from tests.differential.contest import Contest
 from tests.differential.sides import MODEL, ORDINARY, OTHERS, UNCACHED
 
-PROGRAMS = 24
+PROGRAMS = 20
 BESIDE = 3
 """So many run at once on each side, which all run at once: they wait together, and nobody waits for the loop."""
 FEW = range(2)
@@ -45,7 +45,7 @@ async def test_a_store_that_drops_an_attribute_is_found(contest: Contest) -> Non
     first, *_ = contest.findings(MODEL)
     assert '"result":' in first.difference
     assert "!" in first.difference
-    smaller = await contest.shrunk(first, ForgetfulStore(), 12)
+    smaller = await contest.shrunk(first, ForgetfulStore(), 6)
     assert len(smaller.scenario.clients[0]) < len(first.scenario.clients[0])
     assert "UpdateCompleted" in smaller.difference
 
