@@ -11,6 +11,7 @@ import time
 import structlog
 
 from tests.differential.contest import Contest, Finding
+from tests.differential.plans import plan
 from tests.differential.sides import EVERY, ORDINARY, OTHERS
 from tests.postgres import FORGETFUL, create_template, run_postgres
 
@@ -35,14 +36,14 @@ def arguments() -> argparse.Namespace:
 
 async def compare_all(given: argparse.Namespace) -> int:
     """Every side against the ordinary one; how many differed at all becomes the exit status."""
-    seeds = range(given.seed, given.seed + given.programs)
+    plans = [plan(seed) for seed in range(given.seed, given.seed + given.programs)]
     others = [EVERY[name] for name in given.side] if given.side else OTHERS
     findings: list[Finding] = []
     async with run_postgres(FORGETFUL) as postgres:
         contest = Contest(postgres, await create_template(postgres), given.beside)
         for side in (ORDINARY, *others):
             began = time.perf_counter(), time.process_time()
-            await contest.hear(side, seeds)
+            await contest.hear(side, plans)
             took, cpu = time.perf_counter() - began[0], time.process_time() - began[1]
             print(f"{side.name}: {contest.said(side)}; {took:.1f} s, {cpu:.1f} s of CPU", flush=True)
             for finding in contest.findings(side):

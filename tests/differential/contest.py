@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from msgspec import Struct
 from perdure.client import Client
 from tests.differential.compare import difference, lines_of
 from tests.differential.family import NoRestError
-from tests.differential.plans import is_side_by_side, plan
+from tests.differential.plans import is_side_by_side
 from tests.differential.play import play
 from tests.differential.sides import ORDINARY, Side, place_of
 from tests.simulation.scenario import Scenario, read, write
@@ -47,9 +47,8 @@ class Contest:
         self.accounts: dict[str, dict[str, list[str]]] = {}
         """By side and plan."""
 
-    async def hear(self, side: Side, seeds: Iterable[int], store: Any = None) -> None:
+    async def hear(self, side: Side, scenarios: Sequence[Scenario], store: Any = None) -> None:
         """Plays all plans on a side."""
-        scenarios = [plan(seed) for seed in seeds]
         async with place_of(side, self._postgres, self._template, store) as place:
             accounts = await self._play_all(scenarios, place.client)
         self._scenarios |= {one.seed: one for one in scenarios}
@@ -79,7 +78,7 @@ class Contest:
                 finding = smaller
         return finding
 
-    async def _play_all(self, scenarios: list[Scenario], client: Client) -> list[list[str]]:
+    async def _play_all(self, scenarios: Sequence[Scenario], client: Client) -> list[list[str]]:
         slots = asyncio.Semaphore(self._beside)
 
         async def one(scenario: Scenario) -> list[str]:

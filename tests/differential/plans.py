@@ -8,7 +8,7 @@ There are two kinds. In the plans of even seeds one stimulus is outstanding at a
 child begins with a long wait, a message goes only to who is at rest. In those of odd seeds branches, children and
 dropped steps run side by side, and messages between executions go to one that does nothing but wait.
 
-A step that is not known here is left out.
+A step or an action that is not known here is left out.
 """
 
 from __future__ import annotations
@@ -29,21 +29,22 @@ FAILS_MAX: Final = 1
 """A retry takes half a second of real time."""
 SINK: Final = "sink"
 NOBODY: Final = "nobody"
-LEFT_OUT: Final = ("result",)
-"""Actions that would wait for the end of what waits for the next action."""
+STARTS: Final = frozenset({"start", "signal_with_start"})
+KNOWN: Final = STARTS | {"signal", "update", "query", "cancel", "terminate", "pause", "unpause", "reset"}
+"""Actions that end without another one. (To wait for a result would be to wait for the next action.)"""
 
 
 def plan(seed: int) -> Scenario:
     """The plan of a seed. Its client is named after it, so that plans can run beside each other."""
     generated = generate(str(seed))
     actions = sorted((one for script in generated.clients for one in script), key=lambda action: action.at)
-    roots = sorted({action.on for action in actions})[:ROOTS_MAX]
-    chosen = [action for action in actions if action.on in roots and action.do not in LEFT_OUT]
-    starts = [action for action in chosen if "start" in action.do]
+    roots = sorted({action.on for action in actions if action.do in STARTS})[:ROOTS_MAX]
+    chosen = [action for action in actions if action.on in roots and action.do in KNOWN]
+    starts = [action for action in chosen if action.do in STARTS]
     others = [action for action in chosen if action not in starts][:ACTIONS_MAX]
-    kept = [action for action in chosen if action in starts or action in others]
     tamed = Tamed(f"p{seed}", roots, side_by_side=seed % 2 == 1)
-    return Scenario(seed=f"p{seed}", clients=[[tamed.sink(), *map(tamed.action, kept)]])
+    kept = [tamed.action(action) for action in chosen if action in starts or action in others]
+    return Scenario(seed=f"p{seed}", clients=[[tamed.sink(), *kept]])
 
 
 def is_side_by_side(scenario: Scenario) -> bool:
@@ -68,7 +69,7 @@ class Tamed:
 
     def action(self, action: Action) -> Action:
         values = list(action.values)
-        if "start" in action.do:
+        if action.do in STARTS:
             values[0] = self.steps(values[0], action.on)
         elif action.do == "update":
             values[1] = max(min(values[1], SHORT_SECONDS), -SHORT_SECONDS)
