@@ -21,7 +21,7 @@ from tests.differential.plans import LONG_SECONDS, plan
 from tests.differential.sides import MODEL, ORDINARY, OTHERS, UNCACHED
 from tests.simulation.scenario import Action, Scenario
 
-PROGRAMS = 20
+PROGRAMS = 12
 BESIDE = 3
 """So many run at once on each side, which all run at once: they wait together, and nobody waits for the loop."""
 Actions: TypeAlias = Sequence[tuple[str, list[Any]]]
