@@ -11,6 +11,7 @@ SERVERS ?= 3
 WORKERS ?= 4
 SEED ?=
 SEEDS ?= 500
+PROGRAMS ?= 100
 JOBS ?= $(shell nproc)
 BIN := .venv/bin
 READY := .venv/.ready
@@ -21,7 +22,7 @@ SOURCES := proto sdk worker server tests docs
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fmt fmt-check lint types arch tidy faults simulate bench bench-peers bench-growth docs lock clean
+.PHONY: help setup demo test check fmt fmt-check lint types arch tidy faults simulate differential bench bench-peers bench-growth docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +73,9 @@ faults: $(READY) ## real processes under faults (MINUTES=10 SERVERS=3 WORKERS=4 
 
 simulate: $(READY) ## run simulated worlds with faults (SEEDS=500, or a..b; JOBS=processes; ARGS=--trace …)
 	@$(BIN)/python -m tests.simulation $(SEEDS) --jobs $(JOBS) $(ARGS)
+
+differential: $(READY) ## run random programs on several sides and compare (PROGRAMS=100 SEED=first ARGS="--side …")
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.differential $(PROGRAMS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(READY) ## measure (ARGS chooses what)
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -43,6 +43,8 @@ class MessagesAfter:
     async def read(self) -> None:
         """All that is in the log by now, of this run and those that followed."""
         while True:
+            # It may have left memory since, and have been loaded again: only what is in memory knows how it goes on.
+            self._run = await self._engine.residents.find_run(self._run.key.shard_id, self._run.run_id) or self._run
             async for events in pages(self._engine, self._run, self._after):
                 for event in events:
                     self._after = event.event_id
@@ -57,18 +59,22 @@ class MessagesAfter:
 
     def are_complete(self, current: Execution) -> bool:
         """Whether nothing came to the current run that was not read. Another chain's run has none of ours."""
-        return self._run is not current or self._after >= current.state.last_event_id
+        return not self._is(current) or self._after >= current.state.last_event_id
 
     def shared_until(self, current: Execution) -> int:
         """Up to which event the current run and the copy have begun the same children and messages; 0: none."""
-        return self._begun_until if self._run is current else 0
+        return self._begun_until if self._is(current) else 0
 
     def to_tell(self, current: Execution) -> tuple[ev.AnyEvent, ...]:
         """In order, with what waits in the buffer of the current run for the end of its task."""
-        if self._run is current:
+        if self._is(current):
             for event in current.state.buffer:
                 self._take(event)
         return tuple(self._told)
+
+    def _is(self, current: Execution) -> bool:
+        """Whether that is the run which is read: the same run is another object each time that it is loaded."""
+        return self._run.run_id == current.run_id
 
     async def _following(self) -> Execution | None:
         closed = self._run.state.closed

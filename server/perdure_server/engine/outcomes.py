@@ -92,6 +92,10 @@ class Outcomes:
         finally:
             self._end(execution)
 
+    def is_about(self, execution: Execution) -> bool:
+        """Whether somebody is about to close the run, and wants to find it in memory then."""
+        return execution in self._sealing
+
     async def finish(self, shards: Collection[int]) -> None:
         """Waits until nothing is sealed or unsealed any more of runs that were given away.
 

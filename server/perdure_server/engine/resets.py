@@ -250,6 +250,7 @@ class Resets:
 
     async def _closed_children(self, base: Execution, state: ExecutionState) -> tuple[req.RecordChildClosed, ...]:
         """The ends of children that no log of theirs tells, for the run that was their parent was closed before."""
+        base = await self._engine.residents.find_run(base.key.shard_id, base.run_id) or base  # it may have left memory
         if base.state.is_open:
             return ()
         found: list[req.RecordChildClosed] = []

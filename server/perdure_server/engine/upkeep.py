@@ -232,7 +232,7 @@ class Upkeep:
                 engine.residents.install(stored, namespace, is_current=stored.status in _OPEN)
 
     def _forget_closed(self, execution: Execution) -> None:
-        if not execution.is_busy():
+        if not self._is_needed(execution):
             self._engine.residents.remove(execution)
             del self._engine.touched[execution.run_id]
 
@@ -277,7 +277,10 @@ class Upkeep:
         runs_now = any(attempt.started_at is not None and not attempt.is_detached for attempt in attempts)
         # An attempt that was given up may still commit: only what is in memory is looked for.
         runs_now = runs_now or any(attempt.transactional for attempt in attempts)
-        return not execution.is_busy() and not is_soon and is_exact and not runs_now
+        return not self._is_needed(execution) and not is_soon and is_exact and not runs_now
+
+    def _is_needed(self, execution: Execution) -> bool:
+        return execution.is_busy() or self._engine.outcomes.is_about(execution)
 
     def _evict(self, execution: Execution) -> bool:
         """Takes a run out of memory; one that has grown long gets a snapshot first, and leaves when that has landed."""

@@ -90,6 +90,54 @@ async def test_the_last_point_may_be_newer_than_what_has_landed(server: OneServe
     assert "WorkflowTaskFailed" in await server.event_types(run_id=answer.run_id)
 
 
+async def test_a_run_that_leaves_memory_while_it_is_copied(server: OneServer, worker: Worker) -> None:
+    """A signal that comes between the reading of the log and the switch is told to the new run."""
+    base = (await server.start()).run_id
+    await worker.turn(TIMER)
+    store, begin_copy, history = server.store, server.store.begin_copy, server.store.history
+    signals = 0
+
+    async def begin(*run: Any) -> None:
+        server.engine.residents.remove(server.run())  # as the sweep does with one that is idle
+        await begin_copy(*run)
+
+    async def read(shard_id: int, run_id: str, after: int, rows_max: int) -> Any:
+        nonlocal signals
+        rows = await history(shard_id, run_id, after, rows_max)
+        if run_id == base and rows_max > 1 and not signals:
+            signals += 1
+            await server.signal()
+        return rows
+
+    store.__dict__ |= {"begin_copy": begin, "history": read}
+    await reset(server, point="last")
+    types = await server.event_types()
+    closed = (await server.history(run_id=base))[-1]
+    assert (1, 1) == (signals, types.count("WorkflowExecutionSignaled"))
+    assert isinstance(closed, ev.WorkflowExecutionTerminated)
+    assert 3 == closed.reset_event_id
+
+
+async def test_a_run_stays_in_memory_for_the_switch(cluster: Cluster) -> None:
+    """However often the sweep looks: it would be looked for again and again."""
+    server = await cluster.server(idle_after=timedelta(0), evict_after=timedelta(0))
+    base = (await server.start()).run_id
+    await Worker(server).turn(TIMER)
+    history = server.store.history
+    swept: list[bool] = []
+
+    async def read(shard_id: int, run_id: str, after: int, rows_max: int) -> Any:
+        if run_id == base and rows_max > 1:
+            await server.sweep()
+            await server.sweep()
+            swept.append(base in server.engine.residents.by_run)
+        return await history(shard_id, run_id, after, rows_max)
+
+    server.store.__dict__["history"] = read
+    await reset(server, point="last")
+    assert [True] == swept
+
+
 async def test_the_old_run_knows_the_new_one(server: OneServer, worker: Worker) -> None:
     """Its description says where it went on."""
     base = await two_steps(server, worker)
