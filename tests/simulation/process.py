@@ -9,6 +9,7 @@ import warnings
 import structlog
 
 from tests.simulation import chance
+from tests.simulation.shared.server import install
 
 _worlds = [0]
 COLLECT_EVERY = 20
@@ -18,6 +19,7 @@ COLLECT_EVERY = 20
 def prepare() -> None:
     """Once, before the first world."""
     chance.install()
+    install()
     logging.disable(logging.CRITICAL)
     # Coroutines of killed processes are never awaited.
     warnings.simplefilter("ignore", RuntimeWarning)
