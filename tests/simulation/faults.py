@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.simulation.scenario import Fault
+from tests.simulation.shared import faults as shared
 from tests.simulation.world import World
 
 
@@ -82,4 +83,5 @@ KINDS: dict[str, Callable[[World, Fault], None]] = {
     "cut from store": cut_from_store,
     "cut from callers": cut_from_callers,
     "jump clock": jump_clock,
+    **shared.KINDS,
 }

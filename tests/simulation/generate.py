@@ -12,6 +12,7 @@ from perdure_server.config import EngineSettings
 from tests.simulation.network import Weather
 from tests.simulation.program import Step
 from tests.simulation.scenario import Action, Fault, Scenario
+from tests.simulation.shared.generate import shared
 from tests.simulation.store import StoreWeather
 
 CALM_AT: Final = 6.0
@@ -34,7 +35,7 @@ def generate(seed: str) -> Scenario:
         clients=clients,
         calm_at=CALM_AT,
     )
-    return _with_faults(random, scenario)
+    return shared(_with_faults(random, scenario))
 
 
 def _engine(random: Random) -> EngineSettings:

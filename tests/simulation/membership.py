@@ -27,6 +27,10 @@ class Members:
         self.owner = ""
         self.beats: dict[str, int] = {}
 
+    def owns(self, server: str, _: int) -> bool:
+        """Whether the table says so."""
+        return self.owner == server
+
 
 class Ownership:
     """What one process of a server acquired."""

@@ -13,6 +13,7 @@ from perdure_server.engine.batch import Batch, Staged
 from perdure_server.store.model import ModelStore
 from perdure_server.store.model.commit import Commits
 from perdure_server.store.port import Append, CommitBatch, CommitResult, Fence
+from tests.simulation.shared import mutants as shared
 
 
 def replace(owner: type, name: str, instead: Callable[..., Any]) -> None:
@@ -143,3 +144,4 @@ MUTANTS: dict[str, Callable[[], None]] = {
         refused_runs_kept,
     )
 }
+MUTANTS.update(shared.MUTANTS)

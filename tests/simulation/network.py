@@ -8,10 +8,10 @@ and to another when that one does not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
 from random import Random
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -20,11 +20,13 @@ from tests.simulation.loop import SimulatedLoop, outside
 from tests.simulation.trace import Trace
 
 Answer: TypeAlias = tuple[int, bytes]
-Serve: TypeAlias = Callable[[str, str, bytes], Coroutine[object, object, Answer]]
-RETRIED = frozenset({0, 503})
+Serve: TypeAlias = Callable[..., Coroutine[Any, Any, Answer]]
+RETRIED = frozenset({-1, 0, 503})
 """After these a caller tries another server."""
 BROKEN: Answer = (0, b"")
 """No answer: the connection broke."""
+REFUSED: Answer = (-1, b"")
+"""No connection: nothing was asked."""
 
 
 class Weather(Struct, frozen=True, kw_only=True):
@@ -63,6 +65,11 @@ def settle(answer: asyncio.Future[Answer], value: Answer) -> None:
         answer.set_result(value)
 
 
+def address_of(name: str) -> str:
+    """Where a host says that it is."""
+    return f"http://{name}"
+
+
 class Network:
     """Carries requests to the endpoints."""
 
@@ -72,6 +79,8 @@ class Network:
         self.weather = weather
         self._seed = seed
         self.endpoints: list[Endpoint] = []
+        self.apart: set[frozenset[str]] = set()
+        """Pairs of hosts that do not reach each other."""
         self._context: Context = outside()
         self._numbers = 0
 
@@ -100,23 +109,35 @@ class Route:
         self._loop = network._loop
         self._endpoint: Endpoint | None = None
 
-    async def exchange(self, method: str, target: str, body: bytes) -> Answer:
-        """The answer to a request; status 0: none. It may also never come."""
-        endpoint = self._choose()
+    async def exchange(
+        self, method: str, target: str, body: bytes, *, to: str = "", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The answer to a request; status 0 or less: none. It may also never come. `to` one address, or to anybody."""
+        endpoint = self._at(to) if to else self._choose()
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if endpoint is None:
-            self._network.later(self._delay(), settle, answer, BROKEN)
+            self._network.later(self._delay(), settle, answer, REFUSED)
             return await answer
         number = self._network.number()
-        request = Request(self, endpoint, (method, target, body), answer, number)
+        asked: tuple[Any, ...] = (method, target, body) if headers is None else (method, target, body, headers)
+        request = Request(self, endpoint, asked, answer, number)
         request.send()
         try:
             status, content = await answer
         finally:
             request.given_up()
-        if status in RETRIED:
+        if status in RETRIED and not to:
             self._endpoint = None
         return status, content
+
+    def _at(self, address: str) -> Endpoint | None:
+        there = [each for each in self._network.endpoints if address_of(each.host.name) == address]
+        return there[-1] if there and not there[-1].host.is_dead else None
+
+    def is_apart(self, endpoint: Endpoint) -> bool:
+        """Whether nothing goes between these two."""
+        apart = self._network.apart
+        return bool(apart) and frozenset({self._name.partition("/")[0], endpoint.host.name}) in apart
 
     def _choose(self) -> Endpoint | None:
         if self._endpoint is None or self._endpoint.host.is_dead:
@@ -141,7 +162,7 @@ class Request:
         self,
         route: Route,
         endpoint: Endpoint,
-        content: tuple[str, str, bytes],
+        content: tuple[Any, ...],
         answer: asyncio.Future[Answer],
         number: int,
     ) -> None:
@@ -172,6 +193,9 @@ class Request:
         if host.is_dead or self._endpoint.is_cut:
             self._lose("refused")
             return
+        if self._route.is_apart(self._endpoint):
+            self._lose("cut apart")
+            return
         self._endpoint.pending[self._number] = self._answer
         serving = host.spawn(self._endpoint.serve(*self._content))
         serving.add_done_callback(self._leave, context=self._network._context)
@@ -181,7 +205,7 @@ class Request:
         route, weather = self._route, self._network.weather
         if serving.cancelled():
             self._lose("cancelled")
-        elif route.happens(weather.lose_answer) or self._endpoint.is_cut:
+        elif route.happens(weather.lose_answer) or self._endpoint.is_cut or route.is_apart(self._endpoint):
             self._network.note(route._name, "answer lost", *self._content[:2], serving.result()[0])
             self._lose("")
         else:
@@ -193,4 +217,4 @@ class Request:
 
     def _lose(self, why: str) -> None:
         if self._route.happens(self._network.weather.break_at_once) or why == "refused":
-            self._network.later(self._route._delay(), self._come_back, BROKEN)
+            self._network.later(self._route._delay(), self._come_back, REFUSED if why == "refused" else BROKEN)

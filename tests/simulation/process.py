@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import structlog
 
 from tests.simulation import chance
+from tests.simulation.shared.server import install
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ COLLECT_EVERY = 20
 def prepare() -> None:
     """Once, before the first world."""
     chance.install()
+    install()
     logging.disable(logging.CRITICAL)
     # Coroutines of killed processes are never awaited.
     warnings.simplefilter("ignore", RuntimeWarning)

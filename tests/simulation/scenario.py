@@ -41,6 +41,8 @@ class Scenario(Struct, kw_only=True):
 
     seed: str
     servers: int = 2
+    is_shared: bool = False
+    """Whether each server owns a share of the shards; else one at a time owns all."""
     workers: int = 2
     cached_workflows: int = 100
     slots: int = 100

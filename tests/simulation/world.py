@@ -28,6 +28,9 @@ from tests.simulation.network import Answer, Endpoint, Network, Weather
 from tests.simulation.program import program, work
 from tests.simulation.scenario import Action, Scenario
 from tests.simulation.server import SimulatedServer
+from tests.simulation.shared.membership import SharedStore
+from tests.simulation.shared.server import SharedServer
+from tests.simulation.shared.tables import SharedModel
 from tests.simulation.store import StoreOfHost, StoreWeather
 from tests.simulation.trace import Trace
 
@@ -50,15 +53,15 @@ class World:
         self.loop = loop
         self.trace = Trace(loop)
         self.journal = Journal()
-        self.model = ModelStore(cluster_now)
+        self.model = SharedModel(cluster_now) if scenario.is_shared else ModelStore(cluster_now)
         self.members = Members()
         self.network = Network(loop, self.trace, scenario.weather, scenario.seed)
         self.hosts: dict[str, Host] = {}
         self.past: list[Host] = []
-        self.servers: dict[str, SimulatedServer] = {}
+        self.servers: dict[str, SimulatedServer | SharedServer] = {}
         self.workers: list[Worker] = []
         self.is_calm = False
-        self.findings: list[str] = []
+        self.findings: list[str] = self.model.findings if isinstance(self.model, SharedModel) else []
         """What was seen to be wrong while it ran."""
         self._random = Random(f"{scenario.seed}/world")
         self._scripts: list[asyncio.Task[None]] = []
@@ -92,6 +95,7 @@ class World:
         self.is_calm = True
         self.network.weather = Weather()
         self.trace.note("world", "calm")
+        self.network.apart.clear()
         for endpoint in self.network.endpoints:
             endpoint.is_cut = False
         for name, host in list(self.hosts.items()):
@@ -104,6 +108,10 @@ class World:
         for server in self.servers.values():
             server.store.weather = StoreWeather()
             server.store.is_cut = False
+
+    def owns(self, server: str, shard_id: int) -> bool:
+        """Whether the table says so."""
+        return (self.model if isinstance(self.model, SharedModel) else self.members).owns(server, shard_id)
 
     def is_at_rest(self) -> bool:
         """Whether nothing more will happen."""
@@ -124,13 +132,18 @@ class World:
 
     def _start_server(self, host: Host) -> None:
         weather = StoreWeather() if self.is_calm else self.scenario.store_weather
-        store = StoreOfHost(
-            self.model, weather, self.loop, self.trace, f"{self.scenario.seed}/{self._lives}/{host.name}"
-        )
+        kind = SharedStore if self.scenario.is_shared else StoreOfHost
+        store = kind(self.model, weather, self.loop, self.trace, f"{self.scenario.seed}/{self._lives}/{host.name}")
         limits = Limits(history_events_suggest=50)
         settings = ServerSettings(name=host.name, shards=SHARDS, engine=self.scenario.engine, limits=limits)
-        server = self.servers[host.name] = SimulatedServer(host, store, settings, self.loop)
         self.network.endpoints = [each for each in self.network.endpoints if not each.host.is_dead]
+        if isinstance(store, SharedStore):
+            route = self.network.route(f"{host.name}/{self._lives}")
+            shared = self.servers[host.name] = SharedServer(host, store, settings, self.loop)
+            self.network.endpoints.append(endpoint := Endpoint(host, shared.serve))
+            host.main(shared.run(endpoint, route, self.trace))
+            return
+        server = self.servers[host.name] = SimulatedServer(host, store, settings, self.loop)
         self.network.endpoints.append(Endpoint(host, server.serve))
         host.main(server.run(self.members, self.trace))
 
@@ -139,8 +152,8 @@ class World:
         host.main(self._work(host, route.exchange, route))
 
     async def _work(self, host: Host, exchange: Any, route: Any) -> None:
-        async def watched(method: str, target: str, body: bytes) -> Answer:
-            status, answer = await exchange(method, target, body)
+        async def watched(method: str, target: str, body: bytes, **options: Any) -> Answer:
+            status, answer = await exchange(method, target, body, **options)
             if status == 200 and target.endswith("/respond"):
                 self._note_completions(body, answer)
             return status, answer
@@ -169,9 +182,9 @@ class World:
 
     def _start_client(self, name: str, script: list[Action]) -> None:
         host = self.hosts[name] = Host(name, self.loop)
-        client = SimulatedClient(
-            name, client_of(self.network.route(name), name, rpc_timeout=8.0), self.journal, self.loop, self.trace
-        )
+        looks = self.scenario.is_shared and name.endswith(("0", "2"))
+        way = client_of(self.network.route(name), name, rpc_timeout=8.0, looks=looks)
+        client = SimulatedClient(name, way, self.journal, self.loop, self.trace)
         self._scripts.append(host.spawn(client.run(script)))
 
     def script_failures(self) -> list[BaseException]:

@@ -51,7 +51,8 @@ class Handover:
     async def give_up(self, shards: Collection[int]) -> None:
         """Refuses all about these shards, and returns when the last commit about them has landed.
 
-        Raises `ServiceError` with `UNAVAILABLE` when the fence is lost: then all shards are somebody else's.
+        Raises `ServiceError` with `UNAVAILABLE` when that cannot be known: the fence is lost, so all are somebody
+        else's, or the commits were stopped, and one may be on its way.
         """
         ours = sorted(self._engine.tenures.owned.intersection(shards))
         for start in range(0, len(ours), _AT_ONCE_MAX):
@@ -59,7 +60,7 @@ class Handover:
             await asyncio.sleep(0)
         await self._engine.outbox.end(shards)
         await self._engine.outcomes.finish(shards)
-        await self._engine.committer.drain()
+        await self._engine.committer.barrier().landed()
 
     def given(self, shards: Collection[int]) -> None:
         """The table says that they are another's. Nothing is left here to forget, unless nobody gave them up."""

@@ -200,6 +200,16 @@ async def test_a_lost_fence_ends_a_hand_over(cluster: Cluster, server: OneServer
     assert "UNAVAILABLE" == await outcome(server.api.give_up(ALL))
 
 
+async def test_a_giver_that_was_stopped_does_not_give(server: OneServer) -> None:
+    """Nobody waits for the last commit any more: it may still land, so nothing says that the shards are drained."""
+    server.store.gate.clear()
+    starting = await waiting(server.start())
+    server._committing.cancel()
+    await asyncio.gather(server._committing, return_exceptions=True)
+    assert "UNAVAILABLE" == await outcome(starting)
+    assert "UNAVAILABLE" == await outcome(server.api.give_up(ALL))
+
+
 # ---- recovery ------------------------------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ def watch(world: World) -> None:
         api = server.gate.api
         if api is not None and not server.host.is_dead and not server.host.is_frozen:
             fence = api.engine.committer.fence
-            if world.model.tables.fences.get(fence.server) == fence.epoch and world.members.owner == fence.server:
+            if world.model.tables.fences.get(fence.server) == fence.epoch:
                 world.findings.extend(_differences(world, api))
     if world.loop.now < world.scenario.calm_at + 5.0:
         world.network.later(LOOK_EVERY, watch, world)
@@ -31,7 +31,8 @@ def watch(world: World) -> None:
 def _differences(world: World, api: EngineApi) -> Iterator[str]:
     looked = 0
     for execution in list(api.engine.residents.by_run.values()):
-        if execution.is_lost or execution.is_changing() or looked >= RUNS_MAX:
+        shard_id, server = execution.key.shard_id, api.engine.committer.fence.server
+        if not world.owns(server, shard_id) or execution.is_lost or execution.is_changing() or looked >= RUNS_MAX:
             continue
         run = execution.key.shard_id, execution.run_id
         stored = world.model._stored(run, STATE_VERSION)
