@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from typing import Final
 
 from tests.simulation.scenario import Fault
 from tests.simulation.world import World
+
+BREAK_SECONDS: Final = 0.2
+"""So long nobody reaches a Postgres that fails over."""
 
 
 def arrange(world: World) -> None:
@@ -76,10 +81,25 @@ def jump_clock(world: World, fault: Fault) -> None:
         host.clock_error += fault.amount
 
 
+def fail_over(world: World, fault: Fault) -> None:
+    """Postgres fails over to a standby that lags: the last commits are gone, and every connection breaks."""
+    tables = world.model.tables
+    known = {name: deepcopy(value) for name, value in vars(tables).items() if name != "now"}
+
+    def go_back() -> None:
+        if not world.is_calm:
+            vars(tables).update(known)
+            cut_from_store(world, Fault(at=0.0, what="", lasts=BREAK_SECONDS))
+            world.trace.note("world", "commits are lost", fault.lasts)
+
+    world.network.later(fault.lasts, go_back)
+
+
 KINDS: dict[str, Callable[[World, Fault], None]] = {
     "kill": kill,
     "freeze": freeze,
     "cut from store": cut_from_store,
     "cut from callers": cut_from_callers,
     "jump clock": jump_clock,
+    "fail over": fail_over,
 }

@@ -11,6 +11,7 @@ from msgspec import structs
 from perdure_server.config import EngineSettings
 from tests.simulation.network import Weather
 from tests.simulation.program import Step
+from tests.simulation.richer_generate import enrich
 from tests.simulation.scenario import Action, Fault, Scenario
 from tests.simulation.store import StoreWeather
 
@@ -19,8 +20,17 @@ ROOTS_MAX: Final = 7
 KINDS_MIN: Final = 5
 
 
+FIRST: Final = "1"
+"""The version of what seeds mean before `richer_generate` was: `61@1` is what 61 was then, when it found something."""
+
+
 def generate(seed: str) -> Scenario:
     """The scenario of a seed."""
+    name, _, version = seed.partition("@")
+    return _plain(name) if version == FIRST else enrich(_plain(name))
+
+
+def _plain(seed: str) -> Scenario:
     random = Random(f"{seed}/scenario")
     roots = [f"w{number}" for number in range(random.randint(3, ROOTS_MAX))]
     clients = _clients(random, roots)
