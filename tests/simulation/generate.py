@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import structs
 
 from perdure_server.config import EngineSettings
+from tests.simulation.families import family, is_family
 from tests.simulation.network import Weather
 from tests.simulation.program import Step
 from tests.simulation.richer_generate import enrich
@@ -27,7 +28,9 @@ FIRST: Final = "1"
 def generate(seed: str) -> Scenario:
     """The scenario of a seed."""
     name, _, version = seed.partition("@")
-    return _plain(name) if version == FIRST else enrich(_plain(name))
+    if version == FIRST:
+        return _plain(name)
+    return family(name) if is_family(name) else enrich(_plain(name))
 
 
 def _plain(seed: str) -> Scenario:

@@ -116,11 +116,20 @@ async def do_try_again(_: Any, attempts: int) -> int:
     return attempt
 
 
+async def do_tell(_: Any, workflow_id: str, place: str, times: int) -> Any:
+    """Several signals to one workflow at once: they come in the order in which they were sent, or none does."""
+    handle = workflow.external(workflow_id)
+    said = (handle.signal("note", [place, number]) for number in range(times))
+    answers = await asyncio.gather(*said, return_exceptions=True)
+    return ["signalled" if answer is None else type(answer).__name__ for answer in answers]
+
+
 STEPS: Final[dict[str, Any]] = {
     "count": do_count,
     "limit": do_limit,
     "asked": do_asked,
     "stop_work": do_stop_work,
     "waitpoint": do_waitpoint,
+    "tell": do_tell,
 }
 """Without `try_again`, which ends a run: failures of the others are results."""

@@ -16,6 +16,8 @@ from tests.simulation.scenario import Action, Fault, Scenario
 PLAIN: Final = ("work", "sleep", "wait", "local")
 """What gives its place to richer steps, so that scenarios stay as long as they are."""
 SHARE: Final = 0.3
+LOOKERS: Final = 0.3
+STORMS: Final = 0.3
 FAIL_OVERS: Final = 0.04
 """Of such a world only the log is looked at, so it is not one of many."""
 STARTS: Final = ("start", "signal_with_start")
@@ -25,15 +27,22 @@ def enrich(scenario: Scenario) -> Scenario:
     """The same world with more in it."""
     random = Random(f"{scenario.seed}/richer")
     there: list[tuple[str, str, str]] = []
-    clients = [[_enriched(random, action, there) for action in script] for script in scenario.clients]
-    clients.append(_client(random, scenario, there))
+    roots = sorted({action.on for script in scenario.clients for action in script})
+    clients = [[_enriched(random, action, roots, there) for action in script] for script in scenario.clients]
+    clients.append(_client(random, roots, there))
+    if random.random() < LOOKERS:
+        clients.extend(_looker(random, roots) for _ in range(3))
     faults = list(scenario.faults)
+    if random.random() < STORMS:
+        faults += _storm(random, scenario)
+        bad = {"slow": 0.1, "unknown": 0.05}
+        scenario = structs.replace(scenario, store_weather=structs.replace(scenario.store_weather, **bad))
     if random.random() < FAIL_OVERS:
         faults.append(Fault(at=1.5 + random.random() * 3, what="fail over", lasts=random.choice([0.05, 0.3, 1.0])))
     return structs.replace(scenario, clients=clients, faults=sorted(faults, key=lambda fault: fault.at))
 
 
-def _enriched(random: Random, action: Action, there: list[tuple[str, str, str]]) -> Action:
+def _enriched(random: Random, action: Action, roots: list[str], there: list[tuple[str, str, str]]) -> Action:
     if action.do not in STARTS:
         return action
     steps, *others = action.values
@@ -41,12 +50,15 @@ def _enriched(random: Random, action: Action, there: list[tuple[str, str, str]])
     for number, step in enumerate(steps):
         place = f"r{action.on}-{random.randrange(1000)}-{number}"
         is_replaced = step[0] in PLAIN and random.random() < SHARE
-        changed.append(_step(random, action.on, place, there) if is_replaced else step)
+        changed.append(_step(random, [action.on, *roots], place, there) if is_replaced else step)
     return structs.replace(action, values=[changed, *others])
 
 
-def _step(random: Random, root: str, place: str, there: list[tuple[str, str, str]]) -> list[Any]:
-    match random.choice(["count", "limit", "asked", "asked", "stop_work", "waitpoint", "waitpoint", "stop_child"]):
+def _step(random: Random, roots: list[str], place: str, there: list[tuple[str, str, str]]) -> list[Any]:
+    root = roots[0]
+    match random.choice(
+        ["count", "limit", "asked", "asked", "stop_work", "waitpoint", "waitpoint", "stop_child", "tell"]
+    ):
         case "count":
             return ["count", random.choice([2, 5, 9])]
         case "limit":
@@ -54,6 +66,8 @@ def _step(random: Random, root: str, place: str, there: list[tuple[str, str, str
         case "asked":
             there.append(("answer_activity", root, place))
             return ["asked", place]
+        case "tell":
+            return ["tell", random.choice(roots), place, random.choice([2, 3])]
         case "stop_work":
             kind = random.choice(["try_cancel", "wait_cancellation_completed", "abandon"])
             return ["stop_work", random.choice([0.0, 0.3, 1.0]), kind, random.choice([4, 9])]
@@ -68,8 +82,26 @@ def _step(random: Random, root: str, place: str, there: list[tuple[str, str, str
             return ["stop_child", random.choice([0.0, 0.2, 2.0]), f"c{place}", steps, options]
 
 
-def _client(random: Random, scenario: Scenario, there: list[tuple[str, str, str]]) -> list[Action]:
-    roots = sorted({action.on for script in scenario.clients for action in script})
+def _looker(random: Random, roots: list[str]) -> list[Action]:
+    """Who looks again and again, over a way of its own: at a server that was stopped, perhaps."""
+    looks = [Action(at=1.5 + random.random() * 5, do="look", on=random.choice(roots)) for _ in range(12)]
+    queries = [Action(at=1.5 + random.random() * 5, do="query", on=random.choice(roots)) for _ in range(2)]
+    return looks + queries
+
+
+def _storm(random: Random, scenario: Scenario) -> list[Fault]:
+    """Servers die again and again at moments that nobody chose, or one stands still for long."""
+    servers = [f"server-{number}" for number in range(scenario.servers)]
+    if random.random() < 0.4:
+        at = 1.1 + random.random()
+        return [Fault(at=at, what="freeze", on=random.choice(servers), lasts=5.0 + random.random())]
+    return [
+        Fault(at=1.3 + random.random() * 4.5, what="kill", on=random.choice(servers), steps=random.randrange(200))
+        for _ in range(random.randint(4, 7))
+    ]
+
+
+def _client(random: Random, roots: list[str], there: list[tuple[str, str, str]]) -> list[Action]:
     script = [_answer(random, *each) for each in there if random.random() < 0.8]
     script += [_action(random, roots) for _ in range(random.randint(3, 8))]
     if random.random() < 0.25:

@@ -41,7 +41,7 @@ def heard_in_order(evidence: Evidence) -> Iterator[str]:
     for (_, run_id), history in evidence.histories.items():
         by_source: dict[str, list[int]] = defaultdict(list)
         for event in _from_runs(history):
-            source, _, initiated = event.request_id.partition(":")
+            source, initiated, *_ = event.request_id.split(":")
             by_source[source].append(int(initiated))
         for source, order in by_source.items():
             if any(after < before for before, after in pairwise(order)):

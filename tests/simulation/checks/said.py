@@ -14,6 +14,7 @@ from tests.simulation.journal import Journal
 Step: TypeAlias = list[Any]
 FAILS_ALWAYS = 4
 """As many attempts as `program.RETRY` allows."""
+TOLD = {"signalled", "ApplicationError"}
 NEVER_DONE = ("queue", "again", "final")
 """Limits within which the activity cannot be done, however late anybody looks."""
 
@@ -103,6 +104,7 @@ EXPECTED: dict[str, Callable[[list[Any], Any, Journal], bool]] = {
     "stop_work": lambda d, came, _: came in ("dropped", d[2]),
     "waitpoint": lambda d, came, journal: came == "nobody came" or came in _given("resume", d[0], journal),
     "stop_child": lambda _, came, __: came == "dropped" or isinstance(came, list),
+    "tell": lambda d, came, _: len(came) == d[2] and set(came) <= TOLD,
     "try_again": lambda d, came, _: came == d[0],
 }
 """What a step may come to that does not fail: its details, what came of it, and what clients did."""
