@@ -18,6 +18,7 @@ from perdure.exceptions import (
 from tests.simulation.journal import Journal, Operation
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.program import program
+from tests.simulation.richer_clients import DO as RICHER
 from tests.simulation.scenario import Action
 from tests.simulation.trace import Trace
 
@@ -151,4 +152,5 @@ DO: dict[str, Do] = {
     "unpause": unpause,
     "reset": reset,
     "result": result,
+    **RICHER,
 }

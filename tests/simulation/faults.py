@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
+from typing import Final
 
 from tests.simulation.scenario import Fault
 from tests.simulation.shared import faults as shared
 from tests.simulation.world import World
+
+BREAK_SECONDS: Final = 0.2
+"""So long nobody reaches a Postgres that fails over."""
 
 
 def arrange(world: World) -> None:
@@ -77,6 +82,20 @@ def jump_clock(world: World, fault: Fault) -> None:
         host.clock_error += fault.amount
 
 
+def fail_over(world: World, fault: Fault) -> None:
+    """Postgres fails over to a standby that lags: the last commits are gone, and every connection breaks."""
+    tables = world.model.tables
+    known = {name: deepcopy(value) for name, value in vars(tables).items() if name != "now"}
+
+    def go_back() -> None:
+        if not world.is_calm:
+            vars(tables).update(known)
+            cut_from_store(world, Fault(at=0.0, what="", lasts=BREAK_SECONDS))
+            world.trace.note("world", "commits are lost", fault.lasts)
+
+    world.network.later(fault.lasts, go_back)
+
+
 KINDS: dict[str, Callable[[World, Fault], None]] = {
     "kill": kill,
     "freeze": freeze,
@@ -84,4 +103,5 @@ KINDS: dict[str, Callable[[World, Fault], None]] = {
     "cut from callers": cut_from_callers,
     "jump clock": jump_clock,
     **shared.KINDS,
+    "fail over": fail_over,
 }

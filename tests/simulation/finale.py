@@ -1,4 +1,4 @@
-"""The end of a world: paused workflows go on, everything owed happens, and what was answered is asked for again."""
+"""The end of a world: what is paused goes on, everything owed happens, and what was answered is asked for again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from tests.simulation.scenario import Action
 from tests.simulation.world import PAUSED, REST_SECONDS_MAX, RUNNING, World
 
 LOOK_SECONDS = 0.2
+CRON = "cron"
+"""What begins like this runs until somebody ends it."""
 
 
 def finish(world: World) -> list[str]:
@@ -35,6 +37,12 @@ async def _unpause(world: World, client: SimulatedClient) -> None:
         for row in list(world.model.tables.executions.values()):
             if row.status == PAUSED:
                 await client.do(Action(at=0.0, do="unpause", on=row.workflow_id))
+            elif row.status == RUNNING and row.workflow_id.startswith(CRON):
+                await client.do(Action(at=0.0, do="terminate", on=row.workflow_id))
+            elif row.status == RUNNING and any(
+                each.control for each in world.model.tables.activities.get((row.shard_id, row.run_id), {}).values()
+            ):
+                await client.do(Action(at=0.0, do="unpause_activities", on=row.workflow_id))
 
 
 def unfinished(world: World) -> list[str]:

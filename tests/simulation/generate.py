@@ -9,8 +9,10 @@ from typing import Any, Final
 from msgspec import structs
 
 from perdure_server.config import EngineSettings
+from tests.simulation.families import family, is_family
 from tests.simulation.network import Weather
 from tests.simulation.program import Step
+from tests.simulation.richer_generate import enrich
 from tests.simulation.scenario import Action, Fault, Scenario
 from tests.simulation.shared.generate import shared
 from tests.simulation.store import StoreWeather
@@ -20,8 +22,19 @@ ROOTS_MAX: Final = 7
 KINDS_MIN: Final = 5
 
 
+FIRST: Final = "1"
+"""The version of what seeds mean before `richer_generate` was: `61@1` is what 61 was then, when it found something."""
+
+
 def generate(seed: str) -> Scenario:
     """The scenario of a seed."""
+    name, _, version = seed.partition("@")
+    if version == FIRST:
+        return _plain(name)
+    return family(name) if is_family(name) else enrich(_plain(name))
+
+
+def _plain(seed: str) -> Scenario:
     random = Random(f"{seed}/scenario")
     roots = [f"w{number}" for number in range(random.randint(3, ROOTS_MAX))]
     clients = _clients(random, roots)

@@ -18,6 +18,8 @@ from perdure.exceptions import (
     FailureError,
 )
 from perdure_proto.options import RetryPolicy
+from tests.simulation.richer import STEPS as RICHER
+from tests.simulation.richer import do_try_again
 
 Step: TypeAlias = list[Any]
 Said: TypeAlias = list[Any]
@@ -86,6 +88,9 @@ async def run_all(steps: list[Step], state: State) -> None:
         if step[0] == "again":
             await workflow.wait_condition(workflow.all_handlers_finished)
             workflow.continue_as_new(steps[place + 1 :], state.said[-5:])
+        if step[0] == "try_again":
+            state.said.append(await do_try_again(state, *step[1:]))
+            continue
         state.said.append(await run_one(step, state))
 
 
@@ -156,6 +161,15 @@ async def do_leave_child(_: State, workflow_id: str, steps: list[Step], policy: 
     return f"left {(await child.start(steps, [])).id}"
 
 
+async def do_stop_child(_: State, seconds: float, workflow_id: str, steps: list[Step], options: dict[str, Any]) -> Any:
+    """A child that is given up after a while."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await program.with_options(id=workflow_id, **options)(steps, [])
+    except TimeoutError:
+        return "dropped"
+
+
 async def do_signal(_: State, workflow_id: str, name: str, value: list[Any]) -> str:
     await workflow.external(workflow_id).signal(name, value)
     return "signalled"
@@ -183,4 +197,6 @@ STEPS: dict[str, Any] = {
     "signal": do_signal,
     "cancel": do_cancel,
     "fail": do_fail,
+    "stop_child": do_stop_child,
+    **RICHER,
 }

@@ -8,12 +8,14 @@ from random import Random
 from msgspec import Struct
 
 from tests.simulation import chance, faults
-from tests.simulation.checks import check
+from tests.simulation.checks import check, has_lost_commits
 from tests.simulation.checks.live import watch
 from tests.simulation.finale import finish
 from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
+
+AFTER_LOSS_SECONDS = 20.0
 
 
 class Outcome(Struct):
@@ -55,6 +57,9 @@ def _live(world: World) -> list[str]:
         world.begin()
         world.loop.run_until(world.scenario.calm_at)
         world.calm()
+        if has_lost_commits(world):  # what is owed may be lost with the rest: the log alone is looked at
+            world.loop.run_until(lambda: False, world.scenario.calm_at + AFTER_LOSS_SECONDS)
+            return check(world)
         return finish(world) + world.findings + check(world)
     except StuckError as error:
         return [f"liveness: {error}"]

@@ -26,6 +26,7 @@ from tests.simulation.loop import SimulatedLoop
 from tests.simulation.membership import Members
 from tests.simulation.network import Answer, Endpoint, Network, Weather
 from tests.simulation.program import program, work
+from tests.simulation.richer import ACTIVITIES
 from tests.simulation.scenario import Action, Scenario
 from tests.simulation.server import SimulatedServer
 from tests.simulation.shared.membership import SharedStore
@@ -163,7 +164,7 @@ class World:
         worker = Worker(
             client_of(route, host.name),
             workflows=[program],
-            activities=[work],
+            activities=[work, *ACTIVITIES],
             identity=host.name,
             build_id="simulated",
             max_cached_workflows=scenario.cached_workflows,

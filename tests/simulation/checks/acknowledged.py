@@ -14,9 +14,12 @@ from perdure_server.engine.tokens import ActivityToken, parse
 from tests.simulation.checks.evidence import Evidence
 from tests.simulation.journal import Operation
 
+OURS = ("note", "items")
+"""Signals of clients; what completes a waitpoint is one too."""
+
 
 def acknowledged_starts(evidence: Evidence) -> Iterator[str]:
-    for start in evidence.journal.acknowledged("start", "signal_with_start", "reset"):
+    for start in evidence.journal.acknowledged("start", "signal_with_start", "reset", "start_retried", "start_cron"):
         if start.run_id not in evidence.by_run:
             yield f"{start.on} was told of run {start.run_id}, which does not exist"
 
@@ -61,7 +64,7 @@ def order_of_signals(evidence: Evidence) -> Iterator[str]:
 
 
 def acknowledged_updates(evidence: Evidence) -> Iterator[str]:
-    for update in evidence.journal.acknowledged("update"):
+    for update in evidence.journal.acknowledged("update", "update_with_start"):
         update_id = f"{update.client}-{update.number}"
         events = [event for _, history in evidence.of_workflow.get(update.on, []) for event in history]
         is_accepted = any(
@@ -111,7 +114,7 @@ def results(evidence: Evidence) -> Iterator[str]:
 def signals_of(history: list[ev.AnyEvent]) -> Iterator[tuple[str, int]]:
     """Those of clients: who sent it, and its number."""
     for event in history:
-        if isinstance(event, ev.WorkflowExecutionSignaled) and not event.external_workflow_id:
+        if isinstance(event, ev.WorkflowExecutionSignaled) and event.signal_name in OURS and not event.external_run_id:
             sender, number = msgspec.json.decode(event.input)[0]
             yield sender, number
 
