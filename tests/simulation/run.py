@@ -58,7 +58,7 @@ def _live(world: World) -> list[str]:
         world.loop.run_until(world.scenario.calm_at)
         world.calm()
         if has_lost_commits(world):  # what is owed may be lost with the rest: the log alone is looked at
-            world.loop.run_until(lambda: False, world.scenario.calm_at + AFTER_LOSS_SECONDS)
+            world.loop.run_until(world.scenario.calm_at + AFTER_LOSS_SECONDS)
             return check(world)
         return finish(world) + world.findings + check(world)
     except StuckError as error:

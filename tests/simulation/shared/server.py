@@ -112,12 +112,11 @@ def install() -> None:
     async def connected(store: Any, options: OwnershipOptions) -> Any:
         return await store.membership(options.server)
 
-    def times() -> Times:
-        loop = asyncio.get_running_loop()
-        return Times(clock=loop.time, wall=wall, wake=asyncio.sleep)
-
     def monotonic() -> float:
         return asyncio.get_running_loop().time()
+
+    def times() -> Times:
+        return Times(clock=monotonic, wall=wall, wake=asyncio.sleep)
 
     options = partial(OwnershipOptions, give_max=GIVE_MAX, monotonic=monotonic, wall_clock=wall)
     for module, name, instead in (
