@@ -120,8 +120,15 @@ class Cluster(Requests):
             self.look()
             return bool(self.members.learn(error.details.get("shard"), error.details.get("address")))
         if error.code is Code.UNAVAILABLE and self.members.several:
+            self._learn_cut_off(error)
             self.look()
         return False
+
+    def _learn_cut_off(self, error: RPCError) -> None:
+        """A server that is cut off from the others says so: they are asked instead, for a while."""
+        for address, server in self.members.names.items():
+            if server and server == error.details.get("cut_off"):
+                self._reach.lost(address, time.monotonic())
 
     async def _way_around(self) -> str:
         """An address that any request can go through: one that was given, or else of a member."""
@@ -227,9 +234,12 @@ class Cluster(Requests):
                 connection = self._connection(address)
                 answer = await connection.request("GET", CLUSTER_PATH, None, ClusterAnswer, LOOK_SECONDS_MAX)
             except RPCError as error:
-                if not is_silence(error):
+                if error.code is Code.UNAVAILABLE and error.details.get("cut_off"):
+                    self._learn_cut_off(error)
+                elif not is_silence(error):
                     return False  # an older server, or one that starts: all goes on as it was
-                self._reach.lost(address, time.monotonic())
+                else:
+                    self._reach.lost(address, time.monotonic())
             except RuntimeError:
                 return False  # closed meanwhile
             else:

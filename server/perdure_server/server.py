@@ -119,6 +119,7 @@ class Server:
         finally:
             self._gate.api = None
             self._cluster.map = None
+            self._cluster.is_cut_off = False
             await asyncio.shield(ownership.close())
 
     @asynccontextmanager
@@ -148,6 +149,7 @@ class Server:
             on_back=self._while_serving("ready"),
             on_given=self._nudge,
             on_clock_moved=self._wait_anew,
+            on_cut_off=self._cut_off,
             wall_clock=self._times.wall,
         )
         while True:
@@ -216,6 +218,13 @@ class Server:
         """These had better look at once; who cannot be told yet looks at its next heartbeat."""
         if self._peers is not None:
             self._peers.nudge(servers)
+
+    def _cut_off(self, is_cut_off: bool) -> None:  # noqa: FBT001 - as the cluster says it
+        """While nobody else is there to take over, requests go on waiting for Postgres."""
+        self._cluster.is_cut_off = is_cut_off and self._has_others()
+        if self._cluster.is_cut_off:
+            log.warning("cut_off", server=self._settings.name)
+            self._frontend.give_up()
 
     def _wait_anew(self) -> None:
         if self._gate.api is not None:

@@ -49,6 +49,7 @@ class Link:
         self._connect: Callable[[], Awaitable[Ends]] | None = None
         self._delay_seconds = 0.0
         self._share_cut = 0.0
+        self._is_shut = False
         self.port = 0
 
     async def listen(self, connect: Callable[[], Awaitable[Ends]]) -> None:
@@ -74,8 +75,14 @@ class Link:
             if self._chance.random() < share:
                 connection.reset()
 
+    def shut(self) -> None:
+        """Break all connections, and those to come as they come."""
+        self._is_shut = True
+        self.reset(1.0)
+
     def mend(self) -> None:
         """Everything passes at once again."""
+        self._is_shut = False
         self._delay_seconds = self._share_cut = 0.0
         for connection in self._connections:
             connection.open.set()
@@ -89,6 +96,9 @@ class Link:
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert self._connect is not None
+        if self._is_shut:
+            writer.transport.abort()
+            return
         try:
             far = await self._connect()
         except OSError:

@@ -24,14 +24,19 @@ def wait_as_before() -> None:
     """Nobody waits for an instant of cluster time."""
 
 
+def go_on(_: bool) -> None:  # noqa: FBT001 - the one thing that it says
+    """Nobody is told."""
+
+
 class OwnershipOptions(Struct, frozen=True, kw_only=True):
     """`on_waiting` is called once for each reason, `on_lost` once at most.
 
     `on_away` says that Postgres went away while we were a member, `on_back` that it is there again. `on_given` names
     the servers that had better look at once (`ShardMap.look`), instead of at their next heartbeat: they were given
     shards, or we have come, or are about to leave. `on_clock_moved` says that cluster time is not what it was thought
-    to be: who waits for an instant of it waits anew. Shards are given `give_max` at a time, with a
-    `give_pause` between.
+    to be: who waits for an instant of it waits anew. `on_cut_off` says that no heartbeat of ours was answered for the
+    lease, so others may have taken over without our knowing; and false when one is answered again. Shards are given
+    `give_max` at a time, with a `give_pause` between.
     """
 
     server: str
@@ -48,6 +53,7 @@ class OwnershipOptions(Struct, frozen=True, kw_only=True):
     on_back: Callable[[str], None] = say_nothing
     on_given: Callable[[Collection[str]], None] = nudge_nobody
     on_clock_moved: Callable[[], None] = wait_as_before
+    on_cut_off: Callable[[bool], None] = go_on
     monotonic: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], datetime] = time_of_day
 

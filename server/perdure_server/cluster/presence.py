@@ -55,6 +55,8 @@ class Presence:
         self._askers: list[asyncio.Event] = []
         self._speaking = asyncio.Lock()
         self._beating: asyncio.Task[None] | None = None
+        self._is_cut_off = False
+        self._until_cut_off: asyncio.TimerHandle | None = None
         self._adopt(member)
 
     @classmethod
@@ -74,6 +76,7 @@ class Presence:
     async def end(self) -> None:
         """No more heartbeats; the lock is free."""
         beating, self._beating = self._beating, None
+        self._forget_cut_off()
         if beating is not None:
             async with self._speaking:  # a command cut off would spoil the connection
                 beating.cancel()
@@ -240,10 +243,29 @@ class Presence:
             # Our own old connection may hold the lock until Postgres notices that it is dead.
             self._is_locked = await self._member.try_lock()
         owners = sorted({owner for owner in self.map.owners if owner is not None})
+        began = asyncio.get_running_loop().time()
         before = self.options.wall_clock()
         beat = await self._member.beat(self.fence, owners)
         self._compare_clocks(before, beat.now, self.options.wall_clock())
+        self._heard(began)
         return beat
+
+    def _heard(self, began: float) -> None:
+        """The lease as others count it began no sooner than the heartbeat that Postgres has answered."""
+        self._forget_cut_off()
+        if self._is_cut_off:
+            self._is_cut_off = False
+            self.options.on_cut_off(False)
+        loop = asyncio.get_running_loop()
+        self._until_cut_off = loop.call_at(began + self.options.lease.total_seconds(), self._cut_off)
+
+    def _cut_off(self) -> None:
+        self._is_cut_off = True
+        self.options.on_cut_off(True)
+
+    def _forget_cut_off(self) -> None:
+        if self._until_cut_off is not None:
+            self._until_cut_off.cancel()
 
     def _compare_clocks(self, before: datetime, there: datetime, after: datetime) -> None:
         """What Postgres's clock showed somewhere between two instants of ours. A slow answer only bounds the offset."""

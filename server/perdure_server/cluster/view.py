@@ -12,11 +12,17 @@ from perdure_server.cluster.shard_map import ShardMap
 
 
 class ClusterView:
-    """`map` is that of the time in which the server holds its fence."""
+    """`map` is that of the time in which the server holds its fence; one that is cut off does not know any more."""
 
     def __init__(self, server: str) -> None:
         self.map: ShardMap | None = None
+        self.is_cut_off = False
         self._server = server
+
+    @property
+    def cut_off(self) -> str:
+        """The name of this server while others may have taken over without its knowing."""
+        return self._server if self.is_cut_off else ""
 
     def answer(self) -> ClusterAnswer:
         """All of it."""

@@ -205,6 +205,11 @@ class Api(Protocol):
 class Cluster(Protocol):
     """Who owns what, as this server sees it."""
 
+    @property
+    def cut_off(self) -> str:
+        """The name of this server while others may have taken over without its knowing."""
+        ...
+
     def answer(self) -> ClusterAnswer:
         """All of it."""
         ...
@@ -228,6 +233,8 @@ class Cluster(Protocol):
 
 class Whole:
     """A cluster that is not known yet, or never will be: there is nobody else."""
+
+    cut_off = ""
 
     def answer(self) -> ClusterAnswer:
         """Nobody."""

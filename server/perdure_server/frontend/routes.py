@@ -43,6 +43,11 @@ class Route(Struct, frozen=True, kw_only=True):
     in_namespace: bool = True
 
     @property
+    def in_cluster(self) -> bool:
+        """Whether it needs a server that is in touch with the others: all but the question who it is."""
+        return self.handler is not handlers.version
+
+    @property
     def name(self) -> str:
         """The operation's name: that of its handler."""
         return self.handler.__name__

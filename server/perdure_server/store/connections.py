@@ -40,13 +40,15 @@ PASSING_CLASSES = ("08", "25", "40", "53", "55", "57", "58", "XX")
 """Classes that blame the moment: connection, read-only standby, deadlock, resources, lock timeout, operator, system."""
 
 
-async def connect(dsn: str, settings: Mapping[str, str] | None = None) -> Connection:
+async def connect(
+    dsn: str, settings: Mapping[str, str] | None = None, command_seconds: float = COMMAND_SECONDS_MAX
+) -> Connection:
     """A new connection that passes JSON as bytes. Raises `StoreUnavailableError`."""
     try:
         connection = await asyncpg.connect(
             dsn,
             timeout=CONNECT_SECONDS_MAX,
-            command_timeout=COMMAND_SECONDS_MAX,
+            command_timeout=command_seconds,
             server_settings={**SESSION, **(settings or {})},
         )
     except (*LOST, asyncpg.PostgresError) as error:

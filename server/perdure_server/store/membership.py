@@ -91,9 +91,13 @@ class Membership:
     async def open(
         cls, dsn: str, group_id: int, server: str, lock_timeout: timedelta = LOCK_TIMEOUT_DEFAULT
     ) -> Membership:
-        """Connect; nothing is locked yet. Whatever waits longer than this for a row fails: a heartbeat is behind it."""
+        """Connect; nothing is locked yet. Whatever waits longer than this for a row fails: a heartbeat is behind it.
+
+        What is not answered in twice that time is given up, with the connection.
+        """
         milliseconds = str(lock_timeout // timedelta(milliseconds=1))
-        return cls(await connect(dsn, {**SESSION, "lock_timeout": milliseconds}), group_id, server)
+        settings = {**SESSION, "lock_timeout": milliseconds}
+        return cls(await connect(dsn, settings, 2 * lock_timeout.total_seconds()), group_id, server)
 
     def close(self) -> None:
         """Give up the lock."""

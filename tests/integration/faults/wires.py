@@ -26,6 +26,6 @@ def cut_off(link: Link) -> None:
     link.cut(1.0)
 
 
-def reset_all(link: Link) -> None:
-    """Every connection breaks, once."""
-    link.reset(1.0)
+def shut(link: Link) -> None:
+    """Every connection breaks, and whoever connects is thrown out."""
+    link.shut()

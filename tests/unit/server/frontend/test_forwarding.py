@@ -33,6 +33,8 @@ ELSEWHERE = ServiceError(Code.WRONG_OWNER, "not mine", shard=SHARD, address="")
 class MovingCluster:
     """Says where the one shard is, and lets a test move it."""
 
+    cut_off = ""
+
     def __init__(self) -> None:
         self.address = ""
         self.looks = 0
