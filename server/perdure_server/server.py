@@ -163,7 +163,7 @@ class Server:
         settings = self._settings
         committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
         api = EngineApi(store, committer, self._times, settings, peers)
-        api.engine.clock_offset = lambda: ownership.clock_offset
+        api.engine.clock_offset = partial(getattr, ownership, "clock_offset")  # no frame: it is asked all the time
         api.engine.address_of = self._cluster.address_of
         tasks = [asyncio.create_task(committer.run(), name="committer")]
         try:
