@@ -168,7 +168,7 @@ class Server:
         settings = self._settings
         committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
         api = EngineApi(store, committer, self._times, settings, peers)
-        api.engine.clock_offset = lambda: ownership.clock_offset
+        api.engine.clock_offset = partial(getattr, ownership, "clock_offset")  # no frame: it is asked all the time
         api.engine.address_of = self._cluster.address_of
         rates = self._rates(api)
         tasks = [asyncio.create_task(committer.run(), name="committer")]

@@ -7,6 +7,8 @@ operation does.
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 from aiohttp.typedefs import Handler as WebHandler
 from msgspec import Struct
@@ -21,7 +23,7 @@ from perdure_server.frontend.answers import as_service_error, error_answer, json
 from perdure_server.frontend.asked import Asked
 from perdure_server.frontend.broken_http import http_logger
 from perdure_server.frontend.channel import Channel
-from perdure_server.frontend.forwarding import Forwarding
+from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
 from perdure_server.frontend.guard import OPEN_PATHS, RESUME_PREFIX, Guard
 from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.internal import Internal
@@ -118,6 +120,8 @@ class Frontend:
     def give_up(self) -> None:
         """Tell all who wait here to ask another server."""
         self._forwarding.give_up()
+        for channel in self._channels:
+            channel.give_up()
 
     async def drain(self) -> None:
         """Take no new connections, and end every wait of a client. Workers' polls are ended by matching."""
@@ -167,11 +171,25 @@ class Frontend:
         asked = Asked(endpoint, names, request.raw_path, body)
         if KEY_HEADER not in request.headers or not self._internal.is_peer(request):  # else it was counted there
             self._operations.admit(asked)
-        work = self._forwarding.answer(asked, keeps_map=SHARD_MAP_HEADER in request.headers)
+        keeps_map = SHARD_MAP_HEADER in request.headers
         if KEEP_ALIVE_HEADER in request.headers:
-            return await kept_alive(request, work)
-        status, answer = await work
-        return json_answer(answer, status)
+            return await kept_alive(request, self._forwarding.answer(asked, keeps_map=keeps_map))
+        if asked.member:
+            status, answer = await self._forwarding.answer(asked, keeps_map=keeps_map)
+            return json_answer(answer, status)
+        task = self._forwarding.begin(asked)
+        try:
+            return json_answer(await self._operations.run(asked))
+        except ServiceError as error:
+            if keeps_map or not is_elsewhere(error):
+                raise
+            self._forwarding.end(task)  # it waits for another server now
+            status, answer = await self._forwarding.elsewhere(asked, error)
+            return json_answer(answer, status)
+        except asyncio.CancelledError:
+            raise self._forwarding.reason_of(task) from None
+        finally:
+            self._forwarding.end(task)
 
     async def _channel(self, request: web.Request) -> web.StreamResponse:
         """Many requests over one connection."""

@@ -29,7 +29,7 @@ class NoParameters(Parameters, frozen=True, kw_only=True):
     """None."""
 
 
-class MemberParameters(Parameters, frozen=True, kw_only=True):
+class MemberParameters(Parameters, frozen=True, kw_only=True, gc=False):
     """`server` is the member that is to be asked; whoever gets the request passes it on. Empty: whoever gets it."""
 
     server: str = ""

@@ -25,8 +25,9 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_server.config import Limits
 from perdure_server.frontend.answers import body_too_large
 from perdure_server.frontend.asked import Asked
-from perdure_server.frontend.forwarding import Forwarding
+from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
 from perdure_server.frontend.operations import Operations
+from perdure_server.frontend.peers import OK
 from perdure_server.frontend.refusals import refusal
 
 HEARTBEAT_SECONDS = 20.0
@@ -58,6 +59,7 @@ class Channel:
         self._ready = asyncio.Event()
         self._sent = asyncio.Event()
         self._is_draining = False
+        self._given_up: set[int] = set()
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """The whole life of the channel."""
@@ -75,6 +77,12 @@ class Channel:
         """Close when everything that was asked is answered."""
         self._is_draining = True
         self._ready.set()
+
+    def give_up(self) -> None:
+        """This server is cut off: what waits here is told to go elsewhere."""
+        self._given_up |= self._tasks.keys()
+        for task in self._tasks.values():
+            task.cancel()
 
     async def _receive(self) -> None:
         async for message in self._socket:
@@ -112,6 +120,7 @@ class Channel:
     def _ended(self, request_id: int) -> None:
         """A callback and no `finally`: a task that is cancelled before its first step never gets there."""
         del self._tasks[request_id]
+        self._given_up.discard(request_id)
         if self._is_draining:
             self._ready.set()
 
@@ -124,7 +133,20 @@ class Channel:
             endpoint, names = self._operations.find(request.method, request.target)
             asked = Asked(endpoint, names, request.target, body)
             self._operations.admit(asked)
-            status, answer = await self._forwarding.answer(asked, keeps_map=self._keeps_map)
+            self._forwarding.check_in_touch(asked)
+            if asked.member:
+                status, answer = await self._forwarding.of_member(asked, keeps_map=self._keeps_map)
+            else:
+                try:
+                    status, answer = OK, await self._operations.run(asked)
+                except ServiceError as error:
+                    if self._keeps_map or not is_elsewhere(error):
+                        raise
+                    status, answer = await self._forwarding.elsewhere(asked, error)
+        except asyncio.CancelledError:
+            if request.id not in self._given_up:
+                raise
+            self._answer(request.id, self._forwarding.cut_off())
         except Exception as error:  # noqa: BLE001 - it belongs to the request
             self._answer(request.id, refusal(error, request.method, request.target))
         else:

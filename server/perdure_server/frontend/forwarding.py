@@ -57,35 +57,60 @@ class Forwarding:
 
     async def answer(self, asked: Asked, *, keeps_map: bool) -> Answer:
         """The answer of this server, or of the one that has to be asked. Raises what `refusal` understands."""
-        task = asyncio.current_task()
-        assert task is not None, "requests are served in tasks"
-        if self._cluster.cut_off and asked.route.in_cluster:
-            raise self._cut_off()
-        self._running.add(task)
+        task = self.begin(asked)
         try:
             return await self._answer(asked, keeps_map=keeps_map)
         except asyncio.CancelledError:
-            if task not in self._given_up:
-                raise
-            task.uncancel()
-            raise self._cut_off() from None
+            raise self.reason_of(task) from None
         finally:
-            self._running.discard(task)
-            self._given_up.discard(task)
-
-    def _cut_off(self) -> ServiceError:
-        reason = "this server has not heard of Postgres for so long that others may have its shards: ask another"
-        return ServiceError(Code.UNAVAILABLE, reason, cut_off=self._cluster.cut_off)
+            self.end(task)
 
     async def _answer(self, asked: Asked, *, keeps_map: bool) -> Answer:
-        if asked.member and (way := self._cluster.way_to(asked.member)) != "":
-            return await self._of_member(asked, None if keeps_map else way)
+        if asked.member:
+            return await self.of_member(asked, keeps_map=keeps_map)
         try:
             return OK, await self._operations.run(asked)
         except ServiceError as error:
             if keeps_map or not is_elsewhere(error):
                 raise
             return await self.elsewhere(asked, error)
+
+    def begin(self, asked: Asked) -> asyncio.Task[Any]:
+        """From now on this task may be given up. Raises where this server cannot know what it is asked."""
+        self.check_in_touch(asked)
+        task = asyncio.current_task()
+        assert task is not None, "requests are served in tasks"
+        self._running.add(task)
+        return task
+
+    def end(self, task: asyncio.Task[Any]) -> None:
+        """It is over."""
+        self._running.discard(task)
+        self._given_up.discard(task)
+
+    def reason_of(self, task: asyncio.Task[Any]) -> BaseException:
+        """Why it was cancelled, if it was given up; else its caller has gone."""
+        if task not in self._given_up:
+            return asyncio.CancelledError()
+        task.uncancel()
+        return self.cut_off()
+
+    def check_in_touch(self, asked: Asked) -> None:
+        """Raises where this server cannot know what it is asked."""
+        if self._cluster.cut_off and asked.route.in_cluster:
+            raise self.cut_off()
+
+    def cut_off(self) -> ServiceError:
+        """What callers of a server get that may have lost its shards without knowing."""
+        reason = "this server has not heard of Postgres for so long that others may have its shards: ask another"
+        return ServiceError(Code.UNAVAILABLE, reason, cut_off=self._cluster.cut_off)
+
+    async def of_member(self, asked: Asked, *, keeps_map: bool) -> Answer:
+        """The answer of the server that a request names."""
+        way = self._cluster.way_to(asked.member)
+        if way == "":
+            return OK, await self._operations.run(asked)
+        return await self._of_member(asked, None if keeps_map else way)
 
     async def _of_member(self, asked: Asked, address: str | None) -> Answer:
         """A member's own answer. It is sent once: a worker repeats what it knows to be safe to repeat."""
