@@ -29,6 +29,7 @@ def test_a_seed_is_the_same_world_twice(simulate: Simulate) -> None:
 MUTANTS = {
     "no_chain_check": "=92",
     "no_fence": "=42@1",
+    "takers_raise_no_epoch": "=21",
     "rows_beside_without_the_fence": "=238@1",
     "rows_beside_without_their_append": "=49@1",
     "rows_of_activities_ignored": "=0",
@@ -41,6 +42,9 @@ MUTANTS = {
     "refused_runs_kept": "=49@1",
     "buffer_only_in_memory": "=80@1",
     "starts_not_repeated": "=12",
+    "every_start_wins": "=106",
+    "closing_over_news": "=17",
+    "times_not_clamped": "=0",
     "any_workflow_task_answer_accepted": "=38",
     "answers_of_other_starts_accepted": "=38",
     "everything_is_acknowledged": "=1",
