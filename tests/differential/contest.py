@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from perdure.client import Client
 from tests.differential.compare import difference, lines_of
 from tests.differential.family import NoRestError
 from tests.differential.plans import is_side_by_side
 from tests.differential.play import play
-from tests.differential.sides import ORDINARY, Side, place_of
+from tests.differential.sides import ORDINARY, Place, Side, place_of
 from tests.simulation.scenario import Scenario, read, write
 from tests.simulation.shrink import smaller_ones
 
@@ -50,7 +49,7 @@ class Contest:
     async def hear(self, side: Side, scenarios: Sequence[Scenario], store: Any = None) -> None:
         """Plays all plans on a side."""
         async with place_of(side, self._postgres, self._template, store) as place:
-            accounts = await self._play_all(scenarios, place.client)
+            accounts = await self._play_all(scenarios, place)
         self._scenarios |= {one.seed: one for one in scenarios}
         self.accounts[side.name] = {one.seed: lines for one, lines in zip(scenarios, accounts, strict=True)}
 
@@ -73,50 +72,50 @@ class Contest:
             place_of(ORDINARY, self._postgres, self._template) as ordinary,
             place_of(finding.side, self._postgres, self._template, store) as other,
         ):
-            clients, tries = (ordinary.client, other.client), iter(range(tries_max))
-            while (smaller := await _smaller(finding, clients, tries)) is not None:
+            places, tries = (ordinary, other), iter(range(tries_max))
+            while (smaller := await _smaller(finding, places, tries)) is not None:
                 finding = smaller
         return finding
 
-    async def _play_all(self, scenarios: Sequence[Scenario], client: Client) -> list[list[str]]:
+    async def _play_all(self, scenarios: Sequence[Scenario], place: Place) -> list[list[str]]:
         slots = asyncio.Semaphore(self._beside)
 
         async def one(scenario: Scenario) -> list[str]:
             async with slots:
-                return await _account_in_time(scenario, client)
+                return await _account_in_time(scenario, place)
 
         return await asyncio.gather(*map(one, scenarios))
 
 
-async def _account_in_time(scenario: Scenario, client: Client) -> list[str]:
+async def _account_in_time(scenario: Scenario, place: Place) -> list[str]:
     """No plan has timeouts: where there is one, this machine stood still; the plan is played again, twice at most."""
-    lines = await account_of(scenario, client)
+    lines = await account_of(scenario, place)
     for number in (1, 2):
         if not any(TIMED_OUT in line for line in lines):
             break
-        lines = await _account_again(scenario, client, f"late{number}")
+        lines = await _account_again(scenario, place, f"late{number}")
     return lines
 
 
-async def _smaller(finding: Finding, clients: tuple[Client, Client], tries: Iterator[int]) -> Finding | None:
+async def _smaller(finding: Finding, places: tuple[Place, Place], tries: Iterator[int]) -> Finding | None:
     """The first smaller plan on which the two still differ."""
     for scenario, number in zip(smaller_ones(finding.scenario), tries, strict=False):
-        left, right = [await _account_again(scenario, client, number) for client in clients]
+        left, right = [await _account_again(scenario, place, number) for place in places]
         if what := difference(left, right):
             return Finding(scenario, finding.side, what)
     return None
 
 
-async def _account_again(scenario: Scenario, client: Client, number: object) -> list[str]:
+async def _account_again(scenario: Scenario, place: Place, number: object) -> list[str]:
     """That of a plan whose workflow ids were used before: it goes by others."""
     mine, other = f"{scenario.seed}-", f"{scenario.seed}.{number}-"
-    lines = await account_of(read(write(scenario).replace(f'"{mine}', f'"{other}')), client)
+    lines = await account_of(read(write(scenario).replace(f'"{mine}', f'"{other}')), place)
     return [line.replace(other, mine) for line in lines]
 
 
-async def account_of(scenario: Scenario, client: Client) -> list[str]:
+async def account_of(scenario: Scenario, place: Place) -> list[str]:
     """The account as it is compared; that of a plan that does not come to rest is what it waits for."""
     try:
-        return lines_of(await play(scenario, client), in_order=not is_side_by_side(scenario))
+        return lines_of(await play(scenario, place), in_order=not is_side_by_side(scenario))
     except NoRestError as error:
         return [f"no rest: {error}"]

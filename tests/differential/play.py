@@ -8,10 +8,10 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import Struct
 
-from perdure.client import Client
 from perdure.exceptions import RPCError
 from tests.differential.family import Family, NoRestError
 from tests.differential.rest import Run
+from tests.differential.sides import Place
 from tests.simulation.clients import SimulatedClient
 from tests.simulation.journal import Journal, Operation
 from tests.simulation.loop import SimulatedLoop
@@ -38,9 +38,9 @@ class _Silent:
         """Nothing."""
 
 
-async def play(scenario: Scenario, client: Client) -> Account:
+async def play(scenario: Scenario, place: Place) -> Account:
     """The account of a plan."""
-    player = Player(scenario.seed, client)
+    player = Player(scenario.seed, place)
     for script in scenario.clients:
         for action in script:
             await player.do(action)
@@ -51,14 +51,16 @@ async def play(scenario: Scenario, client: Client) -> Account:
 class Player:
     """A client that does one thing at a time, and then waits until all is at rest."""
 
-    def __init__(self, name: str, client: Client) -> None:
-        self._client = client
+    def __init__(self, name: str, place: Place) -> None:
+        self._place = place
+        self._client = client = place.client
         self._journal = Journal()
         self._family = Family(client)
         loop = cast(SimulatedLoop, asyncio.get_running_loop())  # it is asked for the time alone
         self._caller = SimulatedClient(name, client, self._journal, loop, cast(Trace, _Silent()))
 
     async def do(self, action: Action) -> None:
+        await self._place.forget()
         try:
             async with asyncio.timeout(CALL_SECONDS_MAX):
                 operation = await self._caller.do(action)

@@ -30,6 +30,7 @@ from tests.simulation.program import program, work
 SHARDS: Final = 24
 READY_SECONDS_MAX: Final = 20.0
 CACHED: Final = 1_000
+SWEEPS: Final = 3
 
 SHORT: Final = timedelta(milliseconds=15)
 NOTHING_KEPT: Final = EngineSettings(
@@ -64,15 +65,22 @@ EVERY: Final = {side.name: side for side in (ORDINARY, MODEL, UNCACHED, MODEL_UN
 
 
 class Place(Struct, frozen=True):
-    """Where plans are carried out. `store` is that of the model, for those who spoil it."""
+    """Where plans are carried out."""
 
     client: Client
     engines: list[EngineApi]
+    keeps: bool = True
 
-    @property
-    def kept(self) -> int:
-        """How many runs the servers have in memory."""
-        return sum(len(api.engine.residents.by_run) for api in self.engines)
+    async def forget(self) -> None:
+        """Where nothing is kept, what is at rest leaves memory now: once settled, with a snapshot, without a trace."""
+        for api in self.engines if not self.keeps else ():
+            engine = api.engine
+            for _ in range(SWEEPS):
+                for runs in (engine.touched, engine.idle):
+                    for run_id in runs:
+                        runs[run_id] = 0.0
+                api.upkeep.sweep()
+                await engine.committer.drain()
 
 
 @asynccontextmanager
@@ -95,7 +103,7 @@ async def place_of(side: Side, postgres: str, template: str, store: Any = None) 
             max_cached_workflows=CACHED if side.keeps else 0,
         )
         await stack.enter_async_context(worker)
-        yield Place(client, engines)
+        yield Place(client, engines, side.keeps)
 
 
 @asynccontextmanager
