@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from perdure._retry_after import pause
 from perdure.exceptions import RPCError
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.codec import encoder
@@ -65,7 +66,7 @@ class Requests:
         """
         data = None if body is None else encoder.encode(body)
         deadline = time.monotonic() + wait + self.rpc_timeout
-        for delay in _backoff():
+        for backoff in _backoff():
             left = max(deadline - time.monotonic(), 0.001)
             try:
                 return self._read(
@@ -74,6 +75,7 @@ class Requests:
             except RPCError as error:
                 if error.code not in RETRYABLE or isinstance(error.__cause__, ssl.SSLError | ssl.CertificateError):
                     raise
+                delay = pause(backoff, error.retry_after)
                 if time.monotonic() + delay >= deadline:
                     raise self._gave_up(error) from error
             await asyncio.sleep(delay)

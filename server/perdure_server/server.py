@@ -21,6 +21,7 @@ from perdure_server.cluster.ownership import Ownership
 from perdure_server.cluster.view import ClusterView
 from perdure_server.config import ServerSettings
 from perdure_server.engine.api import EngineApi, real_times
+from perdure_server.engine.commit_backlog import CommitBacklog
 from perdure_server.engine.committer import Committer
 from perdure_server.frontend.app import Frontend, FrontendOptions
 from perdure_server.frontend.peers import Peers
@@ -65,7 +66,8 @@ class Server:
         self._gate = Gate()
         self._cluster = ClusterView(settings.name)
         self._peers: Peers | None = None
-        options = FrontendOptions(server_version=version, cluster=self._cluster)
+        self._backlog = CommitBacklog()
+        options = FrontendOptions(server_version=version, cluster=self._cluster, backlog=self._backlog)
         self._frontend = Frontend(cast("Api", self._gate), self._gate, settings, options)
         self.started = asyncio.Event()
 
@@ -156,7 +158,7 @@ class Server:
 
     async def _serve(self, store: PostgresStore, ownership: Ownership, peers: Peers, lost: asyncio.Event) -> None:
         settings = self._settings
-        committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
+        committer = self._backlog.committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
         api = EngineApi(store, committer, real_times(), settings, peers)
         api.engine.clock_offset = lambda: ownership.clock_offset
         api.engine.address_of = self._cluster.address_of

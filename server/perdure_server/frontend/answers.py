@@ -5,11 +5,12 @@ It must not know what was asked.
 
 from __future__ import annotations
 
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from perdure_proto.codec import encoder
-from perdure_proto.errors import Code, ServiceError
+from perdure_proto.errors import RETRY_AFTER, Code, ErrorBody, ServiceError
 from perdure_server.config import Limits
 
 HEADERS = CIMultiDictProxy(
@@ -22,9 +23,13 @@ HEADERS = CIMultiDictProxy(
     )
 )
 
+TOO_MANY_REQUESTS = 429
+UNAVAILABLE = 503
 NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
 BAD_REQUEST = 400
+
+_errors = msgspec.json.Decoder(ErrorBody)
 
 
 def json_answer(body: bytes, status: int = 200) -> web.Response:
@@ -37,7 +42,21 @@ def error_answer(error: ServiceError) -> web.Response:
     answer = json_answer(encoder.encode(error.body()), error.status)
     if error.code is Code.UNAUTHENTICATED:
         answer.headers["WWW-Authenticate"] = "Bearer"
+    _ask_later(answer, error.details.get(RETRY_AFTER))
     return answer
+
+
+def passed_answer(body: bytes, status: int) -> web.Response:
+    """What another server said; the header that goes with a refusal for now is not passed on, and made anew."""
+    answer = json_answer(body, status)
+    if status in (TOO_MANY_REQUESTS, UNAVAILABLE):
+        _ask_later(answer, _errors.decode(body).details.get(RETRY_AFTER))
+    return answer
+
+
+def _ask_later(answer: web.Response, seconds: object) -> None:
+    if seconds is not None:
+        answer.headers["Retry-After"] = str(seconds)
 
 
 def as_service_error(error: web.HTTPException, limits: Limits) -> ServiceError | None:

@@ -17,19 +17,23 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import VersionAnswer
 from perdure_server.config import ServerSettings
-from perdure_server.frontend.answers import as_service_error, error_answer, json_answer
+from perdure_server.frontend.admission import Admission
+from perdure_server.frontend.answers import as_service_error, error_answer, json_answer, passed_answer
 from perdure_server.frontend.asked import Asked
+from perdure_server.frontend.bodies import read_body, size_of
 from perdure_server.frontend.broken_http import http_logger
-from perdure_server.frontend.channel import Channel
+from perdure_server.frontend.channel import Channel, ChannelParts
 from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
 from perdure_server.frontend.guard import OPEN_PATHS, RESUME_PREFIX, Guard
 from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.internal import Internal
+from perdure_server.frontend.listening import Doorway
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations, refusal
 from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, Peers
-from perdure_server.frontend.port import Api, Cluster, Health, Whole
+from perdure_server.frontend.port import Api, Backlog, Cluster, Health, NoBacklog, Whole
 from perdure_server.frontend.routes import PREFIX
+from perdure_server.frontend.unread import Unread
 
 KEEP_ALIVE_SECONDS = 75.0
 
@@ -40,6 +44,7 @@ class FrontendOptions(Struct, frozen=True, kw_only=True):
     server_version: str = "0"
     hosts: frozenset[str] = frozenset()
     cluster: Cluster = Whole()
+    backlog: Backlog = NoBacklog()
 
 
 class Frontend:
@@ -60,12 +65,14 @@ class Frontend:
         cluster = self._options.cluster
         self._operations = Operations(Desk(api, settings.limits, version, cluster))
         self._forwarding = Forwarding(self._operations, cluster)
-        self._internal = Internal(api, cluster)
+        self._admission = Admission(settings, self._options.backlog)
+        self._internal = Internal(api, cluster, self._admission)
         self._channels: set[Channel] = set()
         self._guard = Guard(settings, self._options.hosts)
         self._document = b""
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._site: Doorway | None = None
+        self._unread = Unread(settings.limits.unread_for_max.total_seconds())
         self.draining = False
         self.app = web.Application(middlewares=[self._edge], client_max_size=settings.limits.body_bytes_max)
         self.app.router.add_get("/", self._welcome)
@@ -94,8 +101,9 @@ class Frontend:
             shutdown_timeout=self._settings.drain.total_seconds(),
         )
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
+        self._site = Doorway(self._runner, self._settings)
         await self._site.start()
+        self._unread.watch(self._runner)
 
     @property
     def port(self) -> int:
@@ -121,6 +129,7 @@ class Frontend:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._unread.stop()
 
     @web.middleware
     async def _edge(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
@@ -148,20 +157,29 @@ class Frontend:
 
     async def _serve(self, request: web.Request) -> web.Response:
         endpoint, names = self._operations.find(request.method, request.raw_path)
-        body = await request.read() if endpoint.decoder is not None else b""
-        asked = Asked(endpoint, names, request.raw_path, body)
+        limits = self._settings.limits
+        size = size_of(request, limits) if endpoint.decoder is not None else 0
+        room = self._admission.enter(endpoint.route, size)
+        try:
+            body = await read_body(request, limits) if size else b""
+            return await self._answer(request, Asked(endpoint, names, request.raw_path, body))
+        finally:
+            room.leave(size)
+
+    async def _answer(self, request: web.Request, asked: Asked) -> web.Response:
         try:
             return json_answer(await self._operations.run(asked))
         except ServiceError as error:
             if SHARD_MAP_HEADER in request.headers or not is_elsewhere(error):
                 raise
             status, answer = await self._forwarding.elsewhere(asked, error)
-            return json_answer(answer, status)
+            return passed_answer(answer, status)
 
     async def _channel(self, request: web.Request) -> web.StreamResponse:
         """Many requests over one connection."""
         keeps_map = SHARD_MAP_HEADER in request.headers
-        channel = Channel(self._operations, self._forwarding, self._settings.limits, keeps_map=keeps_map)
+        parts = ChannelParts(self._operations, self._forwarding, self._admission, self._settings.limits)
+        channel = Channel(parts, keeps_map=keeps_map)
         self._channels.add(channel)
         if self.draining:
             channel.drain()

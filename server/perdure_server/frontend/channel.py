@@ -7,8 +7,11 @@ is cancelled, as HTTP requests are. It must not know what an operation does.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
+import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from perdure_proto.channel import (
@@ -21,13 +24,16 @@ from perdure_proto.channel import (
     frame,
 )
 from perdure_proto.codec import encoder
-from perdure_proto.errors import Code, ServiceError
+from perdure_proto.errors import RETRY_AFTER, Code, ServiceError
 from perdure_server.config import Limits
+from perdure_server.frontend.admission import RETRY_AFTER_SECONDS, Admission
 from perdure_server.frontend.answers import body_too_large
 from perdure_server.frontend.asked import Asked
-from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
+from perdure_server.frontend.forwarding import Answer, Forwarding, is_elsewhere
 from perdure_server.frontend.operations import Operations, refusal
 from perdure_server.frontend.peers import OK
+
+log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 20.0
 """How often a caller that says nothing is asked whether it is there; it has half as long to answer."""
@@ -42,14 +48,25 @@ ANSWERS_UNSENT_MAX = 1_000
 """So many answers may wait for a caller that does not read: then nothing more is taken from it."""
 
 
+class ChannelParts(NamedTuple):
+    """What all channels of a server share."""
+
+    operations: Operations
+    forwarding: Forwarding
+    admission: Admission
+    limits: Limits
+
+
 class Channel:
     """Serves one WebSocket until it closes."""
 
-    def __init__(self, operations: Operations, forwarding: Forwarding, limits: Limits, *, keeps_map: bool) -> None:
-        self._operations = operations
-        self._forwarding = forwarding
+    def __init__(self, parts: ChannelParts, *, keeps_map: bool) -> None:
+        self._operations, self._forwarding, self._admission, limits = parts
         self._keeps_map = keeps_map
         self._body_bytes_max = limits.body_bytes_max
+        self._unsent_bytes_max = limits.channel_unsent_bytes_max
+        self._unsent_bytes = 0
+        self._transport: asyncio.Transport | None = None
         self._socket = web.WebSocketResponse(
             heartbeat=HEARTBEAT_SECONDS, max_msg_size=FRAME_BYTES_MAX + 1, compress=False
         )
@@ -62,7 +79,8 @@ class Channel:
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """The whole life of the channel."""
         await self._socket.prepare(request)
-        sending = asyncio.create_task(self._send())
+        self._transport = request.transport
+        sending = asyncio.create_task(self._send_while_open())
         try:
             await self._receive()
         finally:
@@ -87,13 +105,18 @@ class Channel:
                 reason = f"the frame does not fit its type: {error}".encode()
                 await self._socket.close(code=WSCloseCode.INVALID_TEXT, message=reason[:120])
                 return
-            while len(self._answers) > ANSWERS_UNSENT_MAX:
+            while self._is_behind:
                 self._sent.clear()
                 await self._sent.wait()
             for number, request in enumerate(requests, 1):
                 self._begin(request)
                 if number % AT_ONCE_MAX == 0:
                     await asyncio.sleep(0)
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether so much is unsent that nothing more is taken."""
+        return len(self._answers) > ANSWERS_UNSENT_MAX or self._unsent_bytes > self._unsent_bytes_max // 4
 
     def _begin(self, request: ChannelRequest) -> None:
         known = self._tasks.get(request.id)
@@ -102,8 +125,9 @@ class Channel:
                 known.cancel()
         elif known is not None or len(self._tasks) >= REQUESTS_MAX:
             what = "this id is in use" if known is not None else f"at most {REQUESTS_MAX} requests at a time"
+            details = {} if known is not None else {RETRY_AFTER: RETRY_AFTER_SECONDS}
             code = Code.INVALID_ARGUMENT if known is not None else Code.RESOURCE_EXHAUSTED
-            self._answer(request.id, ServiceError(code, what))
+            self._answer(request.id, ServiceError(code, what, **details))
         else:
             task = asyncio.get_running_loop().create_task(self._run(request))
             self._tasks[request.id] = task
@@ -122,22 +146,40 @@ class Channel:
             if len(body) > self._body_bytes_max:
                 raise body_too_large(self._body_bytes_max)
             endpoint, names = self._operations.find(request.method, request.target)
-            asked = Asked(endpoint, names, request.target, body)
+            room = self._admission.enter(endpoint.route, len(body))
             try:
-                status, answer = OK, await self._operations.run(asked)
-            except ServiceError as error:
-                if self._keeps_map or not is_elsewhere(error):
-                    raise
-                status, answer = await self._forwarding.elsewhere(asked, error)
+                status, answer = await self._answered(Asked(endpoint, names, request.target, body))
+            finally:
+                room.leave(len(body))
         except Exception as error:  # noqa: BLE001 - it belongs to the request
             self._answer(request.id, refusal(error, request.method, request.target))
         else:
-            self._answers.append(encode_answer(request.id, status, answer))
-            self._ready.set()
+            self._put(encode_answer(request.id, status, answer))
+
+    async def _answered(self, asked: Asked) -> Answer:
+        try:
+            return OK, await self._operations.run(asked)
+        except ServiceError as error:
+            if self._keeps_map or not is_elsewhere(error):
+                raise
+            return await self._forwarding.elsewhere(asked, error)
 
     def _answer(self, request_id: int, error: ServiceError) -> None:
-        self._answers.append(encode_answer(request_id, error.status, encoder.encode(error.body())))
+        self._put(encode_answer(request_id, error.status, encoder.encode(error.body())))
+
+    def _put(self, answer: bytes) -> None:
+        """An answer is ready. A caller that has let too much gather does not get it: its connection is cut."""
+        self._unsent_bytes += len(answer)
+        self._answers.append(answer)
         self._ready.set()
+        if self._unsent_bytes > self._unsent_bytes_max and self._transport is not None:
+            log.warning("unread_connection_cut", unsent_bytes=self._unsent_bytes, limit="channel_unsent_bytes_max")
+            self._transport.abort()
+            self._transport = None
+
+    async def _send_while_open(self) -> None:
+        with suppress(ConnectionError):  # the handler learns of it too, and ends
+            await self._send()
 
     async def _send(self) -> None:
         while True:
@@ -146,6 +188,7 @@ class Channel:
             if self._answers:
                 answers, self._answers = self._answers, []
                 await self._socket.send_bytes(frame(answers))
+                self._unsent_bytes -= sum(map(len, answers))
                 self._sent.set()
             if self._is_draining and not self._tasks and not self._answers:
                 await self._socket.close(code=WSCloseCode.GOING_AWAY)

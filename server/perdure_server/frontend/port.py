@@ -242,6 +242,33 @@ class Whole:
         return False
 
 
+class Backlog(Protocol):
+    """What waits for the database."""
+
+    @property
+    def runs(self) -> int:
+        """How many runs have something that is not committed."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes of events are not committed."""
+        ...
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the database gave no answer of late."""
+        ...
+
+
+class NoBacklog:
+    """Nothing ever waits."""
+
+    runs = 0
+    bytes = 0
+    is_away = False
+
+
 class Readiness(Struct, frozen=True, kw_only=True):
     """Whether the server can do its work; if not, what it waits for and why."""
 
