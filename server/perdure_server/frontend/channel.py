@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
-import structlog
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from perdure_proto.channel import (
@@ -32,8 +31,7 @@ from perdure_server.frontend.asked import Asked
 from perdure_server.frontend.forwarding import Answer, Forwarding, is_elsewhere
 from perdure_server.frontend.operations import Operations, refusal
 from perdure_server.frontend.peers import OK
-
-log = structlog.get_logger(__name__)
+from perdure_server.frontend.unread import cut
 
 HEARTBEAT_SECONDS = 20.0
 """How often a caller that says nothing is asked whether it is there; it has half as long to answer."""
@@ -173,8 +171,7 @@ class Channel:
         self._answers.append(answer)
         self._ready.set()
         if self._unsent_bytes > self._unsent_bytes_max and self._transport is not None:
-            log.warning("unread_connection_cut", unsent_bytes=self._unsent_bytes, limit="channel_unsent_bytes_max")
-            self._transport.abort()
+            cut(self._transport, self._unsent_bytes, "channel_unsent_bytes_max")
             self._transport = None
 
     async def _send_while_open(self) -> None:

@@ -7,6 +7,9 @@ a close would wait for ever. It must not know what is sent.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -64,5 +67,13 @@ class Unread:
             elif now - known.since < self._unread_for:
                 self._unsent[transport] = Unsent(size, known.since)
             else:
-                log.warning("unread_connection_cut", unsent_bytes=size, limit="unread_for_max")
-                transport.abort()
+                cut(transport, size, "unread_for_max")
+
+
+def cut(transport: asyncio.Transport, unsent_bytes: int, limit: str) -> None:
+    """Closes a connection at once; the system too forgets what it holds for it."""
+    log.warning("unread_connection_cut", unsent_bytes=unsent_bytes, limit=limit)
+    connection = transport.get_extra_info("socket")
+    with suppress(AttributeError, OSError):  # a loop may not give it, or it is closed already
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
