@@ -82,9 +82,10 @@ class Requests:
         raise AssertionError("the backoff never ends")
 
     def _gave_up(self, error: RPCError) -> RPCError:
+        text = f"{error.message} ({error.code}); tried for {self.rpc_timeout:.3g} s"
         if error.code == Code.UNAVAILABLE:
-            return RPCError(f"{error.message}; tried for {self.rpc_timeout:.3g} s. Is the server running there?")
-        return RPCError(f"{error.message} ({error.code}); tried for {self.rpc_timeout:.3g} s", details=error.details)
+            text = f"{error.message}; tried for {self.rpc_timeout:.3g} s. Is the server running there?"
+        return RPCError(text, details=error.details)
 
     def _read(self, body: bytes, answer_type: type[T]) -> T:
         decoder = _decoders.get(answer_type)

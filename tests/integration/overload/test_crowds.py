@@ -130,17 +130,11 @@ async def test_a_thousand_pollers_get_their_tasks(box: Machine) -> None:
 async def cpu_of_tasks(server: ServerProcess, pollers: int, name: str) -> float:
     """How long the server computes for some tasks while so many polls are parked."""
     ids = {f"{name}-{number}" for number in range(TASKS)}
+    what = {"workflow_type": WORKFLOW_TYPE, "task_queue": name, "workflow_task_timeout": "PT120S"}
     async with raw_client() as session, Crowd(session, server, name, pollers) as crowd:
         before = cpu_seconds(server)
         for workflow_id in sorted(ids):
-            told = await start(
-                session,
-                server,
-                workflow_id,
-                task_queue=name,
-                workflow_type=WORKFLOW_TYPE,
-                workflow_task_timeout="PT120S",
-            )
+            told = await start(session, server, workflow_id, **what)
             assert 200 == told.status
         assert ids == await crowd.tasks(TASKS)
         return cpu_seconds(server) - before
