@@ -158,7 +158,8 @@ class Server:
 
     async def _serve(self, store: PostgresStore, ownership: Ownership, peers: Peers, lost: asyncio.Event) -> None:
         settings = self._settings
-        committer = self._backlog.committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
+        committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
+        committer.backlog = self._backlog
         api = EngineApi(store, committer, real_times(), settings, peers)
         api.engine.clock_offset = lambda: ownership.clock_offset
         api.engine.address_of = self._cluster.address_of

@@ -1,32 +1,25 @@
 """What waits for Postgres in this server, whichever committer writes at the moment.
 
-It must not know who asks, nor what is done about it.
+It is written when a batch takes no more and when one has landed; the batch that still gathers is bounded by itself and
+not counted. So whoever looks at it pays for reading two integers. It must not know who asks.
 """
 
 from __future__ import annotations
 
-from perdure_server.engine.committer import Committer
-
 
 class CommitBacklog:
-    """Nothing while no committer runs."""
+    """Runs with something that is not committed, one that is in several batches in each; and bytes of their events.
 
-    __slots__ = ("committer",)
+    `is_away`: Postgres gave no answer to the last commit.
+    """
+
+    __slots__ = ("bytes", "is_away", "runs")
 
     def __init__(self) -> None:
-        self.committer: Committer | None = None
+        self.clear()
 
-    @property
-    def runs(self) -> int:
-        """How many runs have something that is not committed."""
-        return 0 if self.committer is None else self.committer.runs_waiting
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes of events are not committed."""
-        return 0 if self.committer is None else self.committer.bytes_waiting
-
-    @property
-    def is_away(self) -> bool:
-        """Whether Postgres gave no answer to the last commit."""
-        return self.committer is not None and self.committer.is_away
+    def clear(self) -> None:
+        """Nothing waits."""
+        self.runs = 0
+        self.bytes = 0
+        self.is_away = False

@@ -17,6 +17,7 @@ import structlog
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.config import EngineSettings
 from perdure_server.engine.batch import Batch, Staged
+from perdure_server.engine.commit_backlog import CommitBacklog
 from perdure_server.store.port import (
     CommitBatch,
     CommitOutcomeUnknownError,
@@ -60,10 +61,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._in_flight: Batch | None = None
         self._is_over = False
-        self._sealed_runs = 0
-        self._sealed_bytes = 0
-        self.is_away = False
-        """Whether Postgres could not be reached, or did not say what became of the last commit."""
+        self.backlog = CommitBacklog()
         self.commits = 0
         self.appends = 0
 
@@ -92,16 +90,6 @@ class Committer:
         self._count(self._batches[-1])
         self._batches.append(Batch())
         return self._batches[-1]
-
-    @property
-    def runs_waiting(self) -> int:
-        """How many runs have something that is not committed; one that is in several batches counts in each."""
-        return self._sealed_runs + len(self._batches[-1].runs)
-
-    @property
-    def bytes_waiting(self) -> int:
-        """How many bytes of events are not committed."""
-        return self._sealed_bytes + self._batches[-1].size_bytes
 
     @property
     def is_over(self) -> bool:
@@ -152,15 +140,15 @@ class Committer:
         self._in_flight = batch
         await self._commit(batch, list(batch.runs.values()))
         self._in_flight = None
-        self._sealed_runs -= batch.sealed_runs
-        self._sealed_bytes -= batch.sealed_bytes
+        self.backlog.runs -= batch.sealed_runs
+        self.backlog.bytes -= batch.sealed_bytes
         batch.land()
 
     def _count(self, batch: Batch) -> None:
         """It takes no more; from now on it is counted with those that wait, until it has landed."""
         batch.sealed_runs, batch.sealed_bytes = len(batch.runs), batch.size_bytes
-        self._sealed_runs += batch.sealed_runs
-        self._sealed_bytes += batch.sealed_bytes
+        self.backlog.runs += batch.sealed_runs
+        self.backlog.bytes += batch.sealed_bytes
 
     async def _commit(self, batch: Batch, runs: list[Staged]) -> None:
         rows = CommitBatch()
@@ -174,6 +162,7 @@ class Committer:
         except FenceLostError as error:
             self._fenced_off(batch, str(error))
             return
+        self.backlog.is_away = False
         if not result.fence_held:
             self._fenced_off(batch, "another server has taken over")
             return
@@ -187,26 +176,20 @@ class Committer:
         """Tries the same batch until Postgres has said what became of it."""
         for pause in _pauses():
             try:
-                return await self._once(rows, confirm_only=confirm_only)
+                if confirm_only:
+                    return CommitResult(await self._store.confirm_fence(self._owner.fence), set())
+                return await self._store.commit(self._owner.fence, rows)
             except StoreUnavailableError as error:
-                self.is_away = True
+                self.backlog.is_away = True
                 log.warning("commit_repeated", reason=str(error))
                 await asyncio.sleep(pause)
             except CommitOutcomeUnknownError as error:
-                self.is_away = True
+                self.backlog.is_away = True
                 log.warning("commit_outcome_unknown", reason=str(error))
                 known = await self._read_back(rows)
                 if known is not None:
                     return known
         raise AssertionError("the pauses never end")
-
-    async def _once(self, rows: CommitBatch, *, confirm_only: bool) -> CommitResult:
-        if confirm_only:
-            result = CommitResult(await self._store.confirm_fence(self._owner.fence), set())
-        else:
-            result = await self._store.commit(self._owner.fence, rows)
-        self.is_away = False
-        return result
 
     async def _read_back(self, rows: CommitBatch) -> CommitResult | None:
         """What became of a commit whose answer was lost; None when nothing did and it is to be sent again."""
@@ -215,7 +198,6 @@ class Committer:
                 await self._owner.raise_epoch()
                 keys = [(a.shard_id, a.run_id, a.first_event_id, a.last_event_id) for a in rows.appends]
                 present = await self._store.read_back(keys) if keys else set()
-                self.is_away = False
                 return CommitResult(fence_held=True, accepted=present) if present else None
             except StoreUnavailableError as error:
                 log.warning("read_back_repeated", reason=str(error))
@@ -249,7 +231,7 @@ class Committer:
         for batch in [*in_flight, *self._batches]:
             batch.refuse_all(error)
             batch.land()
-        self._sealed_runs = self._sealed_bytes = 0
+        self.backlog.clear()
         self._batches.clear()
         self._batches.append(Batch())
 

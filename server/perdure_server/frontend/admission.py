@@ -54,10 +54,7 @@ class Room:
 
     def enter(self, size: int) -> None:
         """One more. A body that is alone always fits. Raises `ServiceError`."""
-        if self.requests >= self.requests_max:
-            raise _full(self.name, self.requests_max, "requests are under way")
-        if self.bytes + size > self.bytes_max and self.bytes:
-            raise _full("bodies_bytes_max", self.bytes_max, "bytes of requests are under way")
+        self.refuse(size)
         self.requests += 1
         self.bytes += size
 
@@ -65,6 +62,13 @@ class Room:
         """It was answered."""
         self.requests -= 1
         self.bytes -= size
+
+    def refuse(self, size: int) -> None:
+        """Raises `ServiceError` when there is no room."""
+        if self.requests >= self.requests_max:
+            raise _full(self.name, self.requests_max, "requests are under way")
+        if self.bytes + size > self.bytes_max and self.bytes:
+            raise _full("bodies_bytes_max", self.bytes_max, "bytes of requests are under way")
 
 
 class Bound(NamedTuple):
@@ -86,14 +90,21 @@ class Admission:
         self._known: dict[Handler, tuple[Room, Bound | None]] = {}
 
     def enter(self, route: Route, size: int) -> Room:
-        """The room that the request is in from now on, until it leaves. Raises `ServiceError`."""
+        """The room that the request is in from now on, until it leaves. Raises `ServiceError`.
+
+        On the hot path: what a call would do is written out, and calls are made where something is to be refused.
+        """
         place = self._known.get(route.handler)
         if place is None:
             place = self._known[route.handler] = self._place(route)
         room, bound = place
-        if bound is not None:
+        backlog = self._backlog
+        if bound is not None and (backlog.runs >= bound.runs_max or backlog.bytes >= bound.bytes_max):
             self._check(bound)
-        room.enter(size)
+        if room.requests >= room.requests_max or room.bytes + size > room.bytes_max:
+            room.refuse(size)
+        room.requests += 1
+        room.bytes += size
         return room
 
     def check_delivery(self) -> None:

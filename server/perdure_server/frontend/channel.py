@@ -28,7 +28,7 @@ from perdure_server.config import Limits
 from perdure_server.frontend.admission import RETRY_AFTER_SECONDS, Admission
 from perdure_server.frontend.answers import body_too_large
 from perdure_server.frontend.asked import Asked
-from perdure_server.frontend.forwarding import Answer, Forwarding, is_elsewhere
+from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
 from perdure_server.frontend.operations import Operations, refusal
 from perdure_server.frontend.peers import OK
 from perdure_server.frontend.unread import cut
@@ -41,6 +41,8 @@ REQUESTS_MAX = 10_000
 
 AT_ONCE_MAX = 16
 """So many requests of a frame begin in one turn of the loop."""
+
+COMMA = 1
 
 ANSWERS_UNSENT_MAX = 1_000
 """So many answers may wait for a caller that does not read: then nothing more is taken from it."""
@@ -103,18 +105,13 @@ class Channel:
                 reason = f"the frame does not fit its type: {error}".encode()
                 await self._socket.close(code=WSCloseCode.INVALID_TEXT, message=reason[:120])
                 return
-            while self._is_behind:
+            while len(self._answers) > ANSWERS_UNSENT_MAX or self._unsent_bytes > self._unsent_bytes_max // 4:
                 self._sent.clear()
                 await self._sent.wait()
             for number, request in enumerate(requests, 1):
                 self._begin(request)
                 if number % AT_ONCE_MAX == 0:
                     await asyncio.sleep(0)
-
-    @property
-    def _is_behind(self) -> bool:
-        """Whether so much is unsent that nothing more is taken."""
-        return len(self._answers) > ANSWERS_UNSENT_MAX or self._unsent_bytes > self._unsent_bytes_max // 4
 
     def _begin(self, request: ChannelRequest) -> None:
         known = self._tasks.get(request.id)
@@ -146,31 +143,36 @@ class Channel:
             endpoint, names = self._operations.find(request.method, request.target)
             room = self._admission.enter(endpoint.route, len(body))
             try:
-                status, answer = await self._answered(Asked(endpoint, names, request.target, body))
+                asked = Asked(endpoint, names, request.target, body)
+                status, answer = OK, await self._operations.run(asked)
+            except ServiceError as error:
+                if self._keeps_map or not is_elsewhere(error):
+                    raise
+                status, answer = await self._forwarding.elsewhere(asked, error)
             finally:
-                room.leave(len(body))
+                room.requests -= 1
+                room.bytes -= len(body)
         except Exception as error:  # noqa: BLE001 - it belongs to the request
             self._answer(request.id, refusal(error, request.method, request.target))
         else:
-            self._put(encode_answer(request.id, status, answer))
-
-    async def _answered(self, asked: Asked) -> Answer:
-        try:
-            return OK, await self._operations.run(asked)
-        except ServiceError as error:
-            if self._keeps_map or not is_elsewhere(error):
-                raise
-            return await self._forwarding.elsewhere(asked, error)
+            said = encode_answer(request.id, status, answer)
+            self._answers.append(said)
+            self._unsent_bytes += len(said) + COMMA
+            self._ready.set()
+            if self._unsent_bytes > self._unsent_bytes_max:
+                self._cut()
 
     def _answer(self, request_id: int, error: ServiceError) -> None:
-        self._put(encode_answer(request_id, error.status, encoder.encode(error.body())))
-
-    def _put(self, answer: bytes) -> None:
-        """An answer is ready. A caller that has let too much gather does not get it: its connection is cut."""
-        self._unsent_bytes += len(answer)
-        self._answers.append(answer)
+        said = encode_answer(request_id, error.status, encoder.encode(error.body()))
+        self._answers.append(said)
+        self._unsent_bytes += len(said) + COMMA
         self._ready.set()
-        if self._unsent_bytes > self._unsent_bytes_max and self._transport is not None:
+        if self._unsent_bytes > self._unsent_bytes_max:
+            self._cut()
+
+    def _cut(self) -> None:
+        """A caller that has let too much gather does not get it."""
+        if self._transport is not None:
             cut(self._transport, self._unsent_bytes, "channel_unsent_bytes_max")
             self._transport = None
 
@@ -184,8 +186,9 @@ class Channel:
             self._ready.clear()
             if self._answers:
                 answers, self._answers = self._answers, []
-                await self._socket.send_bytes(frame(answers))
-                self._unsent_bytes -= sum(map(len, answers))
+                data = frame(answers)
+                await self._socket.send_bytes(data)
+                self._unsent_bytes -= len(data) - COMMA  # two brackets, and one comma less than answers
                 self._sent.set()
             if self._is_draining and not self._tasks and not self._answers:
                 await self._socket.close(code=WSCloseCode.GOING_AWAY)

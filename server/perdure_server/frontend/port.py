@@ -243,30 +243,19 @@ class Whole:
 
 
 class Backlog(Protocol):
-    """What waits for the database."""
+    """What waits for the database: runs, bytes of their events, and whether the database is away."""
 
-    @property
-    def runs(self) -> int:
-        """How many runs have something that is not committed."""
-        ...
-
-    @property
-    def bytes(self) -> int:
-        """How many bytes of events are not committed."""
-        ...
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the database gave no answer of late."""
-        ...
+    runs: int
+    bytes: int
+    is_away: bool
 
 
 class NoBacklog:
     """Nothing ever waits."""
 
-    runs = 0
-    bytes = 0
-    is_away = False
+    runs: int = 0
+    bytes: int = 0
+    is_away: bool = False
 
 
 class Readiness(Struct, frozen=True, kw_only=True):

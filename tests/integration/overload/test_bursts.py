@@ -18,6 +18,7 @@ from tests.programs.slow import quick
 pytestmark = pytest.mark.timeout(90)
 
 WAITING_MAX = 100
+SMALL_BATCHES = {"PERDURE_ENGINE_BATCH_ROWS_MAX": "20"}
 BURST = 600
 PATIENT_CALLERS = 200
 RSS_GROWTH_MIB_MAX = 80
@@ -26,7 +27,7 @@ RSS_GROWTH_MIB_MAX = 80
 async def test_a_burst_on_a_stalled_database_is_refused_and_drains(box: Machine) -> None:
     """Beyond the bound a start gets 429 and Retry-After; what was accepted is in the log once, and the SDK succeeds."""
     dsn = await box.start_postgres()
-    server = box.server("server-1", dsn, PERDURE_ENGINE_COMMITS_WAITING_MAX=str(WAITING_MAX))
+    server = box.server("server-1", dsn, PERDURE_ENGINE_COMMITS_WAITING_MAX=str(WAITING_MAX), **SMALL_BATCHES)
     await server.restart()
     async with await Client.connect(server.address) as client, raw_client() as session:
         await client.start_workflow(quick, 0, id="before")
