@@ -71,6 +71,7 @@ class Channel:
             heartbeat=HEARTBEAT_SECONDS, max_msg_size=FRAME_BYTES_MAX + 1, compress=False
         )
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ids: dict[asyncio.Task[None], int] = {}
         self._answers: list[bytes] = []
         self._ready = asyncio.Event()
         self._sent = asyncio.Event()
@@ -126,11 +127,12 @@ class Channel:
         else:
             task = asyncio.get_running_loop().create_task(self._run(request))
             self._tasks[request.id] = task
-            task.add_done_callback(lambda _: self._ended(request.id))
+            self._ids[task] = request.id
+            task.add_done_callback(self._ended)
 
-    def _ended(self, request_id: int) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         """A callback and no `finally`: a task that is cancelled before its first step never gets there."""
-        del self._tasks[request_id]
+        del self._tasks[self._ids.pop(task)]
         if self._is_draining:
             self._ready.set()
 
