@@ -18,7 +18,7 @@ from perdure_server.config import EngineSettings, Limits, ServerSettings
 from perdure_server.frontend import handlers
 from perdure_server.frontend.handlers import Handler
 from perdure_server.frontend.port import Backlog
-from perdure_server.frontend.routes import Route
+from perdure_server.frontend.routes import ROUTES, Route
 
 RETRY_AFTER_SECONDS = 1
 """A backlog at its bound takes about so long to drain."""
@@ -54,7 +54,7 @@ class Room:
 
     def enter(self, size: int) -> None:
         """One more. A body that is alone always fits. Raises `ServiceError`."""
-        self.refuse(size)
+        self.check(size)
         self.requests += 1
         self.bytes += size
 
@@ -63,7 +63,7 @@ class Room:
         self.requests -= 1
         self.bytes -= size
 
-    def refuse(self, size: int) -> None:
+    def check(self, size: int) -> None:
         """Raises `ServiceError` when there is no room."""
         if self.requests >= self.requests_max:
             raise _full(self.name, self.requests_max, "requests are under way")
@@ -83,29 +83,26 @@ class Admission:
     """The doorkeeper of one server."""
 
     def __init__(self, settings: ServerSettings, backlog: Backlog) -> None:
-        self._backlog = backlog
         self._writes, self._reads, self._waits, self._work = rooms(settings.limits)
         self._free = Room("", sys.maxsize, sys.maxsize)
         self._clients, self._workers = bounds(settings.engine)
-        self._known: dict[Handler, tuple[Room, Bound | None]] = {}
+        self.places = {route.handler: self._place(route) for route in ROUTES}
+        self.backlog = backlog
 
     def enter(self, route: Route, size: int) -> Room:
-        """The room that the request is in from now on, until it leaves. Raises `ServiceError`.
-
-        On the hot path: what a call would do is written out, and calls are made where something is to be refused.
-        """
-        place = self._known.get(route.handler)
-        if place is None:
-            place = self._known[route.handler] = self._place(route)
-        room, bound = place
-        backlog = self._backlog
-        if bound is not None and (backlog.runs >= bound.runs_max or backlog.bytes >= bound.bytes_max):
-            self._check(bound)
-        if room.requests >= room.requests_max or room.bytes + size > room.bytes_max:
-            room.refuse(size)
+        """The room that the request is in from now on, until it leaves. Raises `ServiceError`."""
+        self.check(route, size)
+        room = self.places[route.handler][0]
         room.requests += 1
         room.bytes += size
         return room
+
+    def check(self, route: Route, size: int) -> None:
+        """Raises `ServiceError` when the request cannot be let in."""
+        room, bound = self.places[route.handler]
+        if bound is not None:
+            self._check(bound)
+        room.check(size)
 
     def check_delivery(self) -> None:
         """Another server brings messages of workflows: it keeps them and tries again. Raises `ServiceError`."""
@@ -115,7 +112,7 @@ class Admission:
             raise ServiceError(Code.UNAVAILABLE, error.message, **error.details) from None
 
     def _check(self, bound: Bound) -> None:
-        backlog = self._backlog
+        backlog = self.backlog
         if backlog.runs < bound.runs_max and backlog.bytes < bound.bytes_max:
             return
         if backlog.is_away:

@@ -62,6 +62,7 @@ class Channel:
 
     def __init__(self, parts: ChannelParts, *, keeps_map: bool) -> None:
         self._operations, self._forwarding, self._admission, limits = parts
+        self._places = self._admission.places
         self._keeps_map = keeps_map
         self._body_bytes_max = limits.body_bytes_max
         self._unsent_bytes_max = limits.channel_unsent_bytes_max
@@ -137,15 +138,25 @@ class Channel:
             self._ready.set()
 
     async def _run(self, request: ChannelRequest) -> None:
+        backlog = self._admission.backlog
         try:
             # A copy: a payload that is kept must not keep the whole frame.
             body = b"" if request.method == "GET" or request.body == NOTHING else bytes(request.body)
             if len(body) > self._body_bytes_max:
                 raise body_too_large(self._body_bytes_max)
             endpoint, names = self._operations.find(request.method, request.target)
-            room = self._admission.enter(endpoint.route, len(body))
+            room, bound = self._places[endpoint.route.handler]
+            # `Admission.enter` without the call: on the hottest path it would cost more than what is compared.
+            if (
+                room.requests >= room.requests_max
+                or room.bytes + len(body) > room.bytes_max
+                or (bound is not None and (backlog.runs >= bound.runs_max or backlog.bytes >= bound.bytes_max))
+            ):
+                self._admission.check(endpoint.route, len(body))
+            asked = Asked(endpoint, names, request.target, body)
+            room.requests += 1
+            room.bytes += len(body)
             try:
-                asked = Asked(endpoint, names, request.target, body)
                 status, answer = OK, await self._operations.run(asked)
             except ServiceError as error:
                 if self._keeps_map or not is_elsewhere(error):
@@ -157,10 +168,9 @@ class Channel:
         except Exception as error:  # noqa: BLE001 - it belongs to the request
             self._answer(request.id, refusal(error, request.method, request.target))
         else:
-            said = encode_answer(request.id, status, answer)
-            self._answers.append(said)
-            self._unsent_bytes += len(said) + COMMA
+            self._answers.append(encode_answer(request.id, status, answer))
             self._ready.set()
+            self._unsent_bytes += len(answer)
             if self._unsent_bytes > self._unsent_bytes_max:
                 self._cut()
 
