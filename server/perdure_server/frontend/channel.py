@@ -153,15 +153,16 @@ class Channel:
                 or (bound is not None and (backlog.runs >= bound.runs_max or backlog.bytes >= bound.bytes_max))
             ):
                 self._admission.check(endpoint.route, len(body))
-            asked = Asked(endpoint, names, request.target, body)
             room.requests += 1
             room.bytes += len(body)
             try:
+                asked = Asked(endpoint, names, request.target, body)
                 status, answer = OK, await self._operations.run(asked)
             except ServiceError as error:
                 if self._keeps_map or not is_elsewhere(error):
                     raise
-                status, answer = await self._forwarding.elsewhere(asked, error)
+                # `Asked` itself never says that another server owns something.
+                status, answer = await self._forwarding.elsewhere(asked, error)  # type: ignore[possibly-undefined]
             finally:
                 room.requests -= 1
                 room.bytes -= len(body)
