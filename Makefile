@@ -22,7 +22,7 @@ SOURCES := proto sdk worker server tests docs
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test check fmt fmt-check lint types arch tidy faults simulate differential bench bench-peers bench-growth docs lock clean
+.PHONY: help setup demo test check fmt fmt-check lint types arch tidy faults overload simulate differential bench bench-peers bench-growth docs lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ tidy: $(READY) ## limits on files, functions and names
 faults: $(READY) ## real processes under faults (MINUTES=10 SERVERS=3 WORKERS=4 SEED=… ARGS=--write)
 	@$(BIN)/python -m tests.faults --minutes $(MINUTES) --servers $(SERVERS) --workers $(WORKERS) \
 	$(if $(SEED),--seed $(SEED)) $(ARGS)
+
+overload: $(READY) ## 10,000 idle connections, 1,000 pollers, a burst on a stalled Postgres, measured
+	@$(BIN)/python -m tests.integration.overload
 
 simulate: $(READY) ## run simulated worlds with faults (SEEDS=500, or a..b; JOBS=processes; ARGS=--trace …)
 	@$(BIN)/python -m tests.simulation $(SEEDS) --jobs $(JOBS) $(ARGS)

@@ -67,6 +67,11 @@ class Process:
     def is_running(self) -> bool:
         return self._child is not None and self._child.returncode is None
 
+    @property
+    def pid(self) -> int:
+        assert self._child is not None, f"{self.name} was not started"
+        return self._child.pid
+
     async def start(self) -> None:
         assert not self.is_running, f"{self.name} runs already"
         self._child = await asyncio.create_subprocess_exec(

@@ -142,6 +142,9 @@ STATUS: MappingProxyType[Code, int] = MappingProxyType(
 RETRYABLE = frozenset({Code.UNAVAILABLE, Code.WRONG_OWNER, Code.RESOURCE_EXHAUSTED})
 """What a client repeats, with the same request id, until its `rpc_timeout`."""
 
+RETRY_AFTER = "retry_after"
+"""Among an error's details: seconds before which a repeat is in vain. HTTP has it as the header `Retry-After` too."""
+
 
 class ErrorBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of every error answer."""

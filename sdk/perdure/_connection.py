@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import ssl
+import time
 from typing import Final, TypeGuard
 
 import aiohttp
@@ -18,10 +19,11 @@ from yarl import URL
 from perdure._channel import Channel
 from perdure._door import Door
 from perdure._requests import VERSION_PATH, Requests
+from perdure._retry_after import HEADER, seconds_in
 from perdure.exceptions import RPCError
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.channel import SHARD_MAP_HEADER
-from perdure_proto.errors import Code, ErrorBody
+from perdure_proto.errors import RETRY_AFTER, Code, ErrorBody
 
 CONNECTIONS_MAX: Final = 1_000
 CONNECT_SECONDS_MAX: Final = 4.0
@@ -73,17 +75,18 @@ class Connection(Requests):
             refusal = await self._door.refusal(timeout) if self._door.is_shut else None
             if refusal is not None:
                 raise self._unreachable(refusal, timeout) from refusal
+            after = ""
             if self._channel.takes(data):
                 status, answer = await self._channel.send(method, path, data, timeout)
             else:
-                status, answer = await self._send_alone(method, path, data, timeout)
+                status, answer, after = await self._send_alone(method, path, data, timeout)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             if _is_refusal(error):
                 self._door.shut()
             raise self._unreachable(error, timeout) from error
         if status < _OK:
             return answer
-        raise _refusal(status, answer)
+        raise _refusal(status, answer, after)
 
     def _unreachable(self, error: Exception, timeout: float) -> RPCError:
         reason = f"no answer in {timeout:.3g} s" if isinstance(error, TimeoutError) else str(error) or repr(error)
@@ -96,15 +99,15 @@ class Connection(Requests):
             return error if _is_refusal(error) else None
         return None
 
-    async def _send_alone(self, method: str, path: str, data: bytes | None, timeout: float) -> tuple[int, bytes]:
-        """As a request of its own."""
+    async def _send_alone(self, method: str, path: str, data: bytes | None, timeout: float) -> tuple[int, bytes, str]:
+        """As a request of its own: status, body, and what the answer says of a repeat."""
         url = URL(self.address + path, encoded=True)
         # aiohttp warns of large bodies that are plain bytes, and writes a stream piece by piece.
         body: bytes | io.BytesIO | None = data if data is None or len(data) < LARGE_BODY_BYTES else io.BytesIO(data)
         async with self._session.request(
             method, url, data=body, timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS_MAX)
         ) as response:
-            return response.status, await response.read()
+            return response.status, await response.read(), response.headers.get(HEADER, "")
 
     async def close(self) -> None:
         """Closes the session; what is under way fails."""
@@ -140,12 +143,13 @@ def _is_refusal(error: BaseException) -> TypeGuard[aiohttp.ClientConnectorError]
     return isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError)
 
 
-def _refusal(status: int, body: bytes) -> RPCError:
+def _refusal(status: int, body: bytes, after: str = "") -> RPCError:
     """The error of an answer; one that is not perdure's comes from a proxy in between."""
+    asked = {RETRY_AFTER: seconds_in(after, time.time())} if after else {}
     try:
         error = _errors.decode(body)
-        return RPCError(error.message, status, error.code, error.details)
+        return RPCError(error.message, status, error.code, {**asked, **error.details})
     except msgspec.MsgspecError:  # no JSON, another shape, or the code of a later version
         code = Code.UNAVAILABLE if status in _GATEWAY_STATUSES else Code.INTERNAL
         text = body[:200].decode("utf-8", "replace")
-        return RPCError(f"the address answered with status {status}: {text}", status, code)
+        return RPCError(f"the address answered with status {status}: {text}", status, code, asked)

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from perdure._retry_after import pause
 from perdure.exceptions import RPCError
 from perdure_proto import PROTOCOL_VERSION
 from perdure_proto.codec import encoder
@@ -65,7 +66,7 @@ class Requests:
         """
         data = None if body is None else encoder.encode(body)
         deadline = time.monotonic() + wait + self.rpc_timeout
-        for delay in _backoff():
+        for backoff in _backoff():
             left = max(deadline - time.monotonic(), 0.001)
             try:
                 return self._read(
@@ -74,15 +75,17 @@ class Requests:
             except RPCError as error:
                 if error.code not in RETRYABLE or isinstance(error.__cause__, ssl.SSLError | ssl.CertificateError):
                     raise
+                delay = pause(backoff, error.retry_after)
                 if time.monotonic() + delay >= deadline:
                     raise self._gave_up(error) from error
             await asyncio.sleep(delay)
         raise AssertionError("the backoff never ends")
 
     def _gave_up(self, error: RPCError) -> RPCError:
+        text = f"{error.message} ({error.code}); tried for {self.rpc_timeout:.3g} s"
         if error.code == Code.UNAVAILABLE:
-            return RPCError(f"{error.message}; tried for {self.rpc_timeout:.3g} s. Is the server running there?")
-        return RPCError(f"{error.message} ({error.code}); tried for {self.rpc_timeout:.3g} s", details=error.details)
+            text = f"{error.message}; tried for {self.rpc_timeout:.3g} s. Is the server running there?"
+        return RPCError(text, details=error.details)
 
     def _read(self, body: bytes, answer_type: type[T]) -> T:
         decoder = _decoders.get(answer_type)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
+from perdure._retry_after import asked_seconds
 from perdure_proto.errors import STATUS, Code
 from perdure_proto.failures import Failure, RetryState, TimeoutType
 
@@ -369,6 +370,18 @@ class RPCError(PerdureError):
         self.code: Code = Code(code)
         self.status: int = status if status is not None else STATUS[self.code]
         self.details: Mapping[str, Any] = details
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds before which a repeat is in vain, as the service or a proxy said; 0 when it said nothing.
+
+        The client and workers keep to it by themselves; this is for who repeats in another way.
+
+        Example:
+            >>> RPCError("too much", code="RESOURCE_EXHAUSTED", details={"retry_after": 2}).retry_after
+            2.0
+        """
+        return asked_seconds(self.details)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.code})"

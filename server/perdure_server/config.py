@@ -42,6 +42,15 @@ class Limits(Struct, frozen=True, kw_only=True):
     start_to_close_default: timedelta = timedelta(minutes=1)
     start_delay_max: timedelta = timedelta(days=36_500)
     secret_generations_max: int = 16
+    connections_max: int = 20_000
+    writes_under_way_max: int = 10_000
+    reads_under_way_max: int = 5_000
+    waits_under_way_max: int = 50_000
+    work_under_way_max: int = 50_000
+    bodies_bytes_max: int = 256 * 1024 * 1024
+    body_within: timedelta = timedelta(seconds=30)
+    unread_for_max: timedelta = timedelta(seconds=30)
+    channel_unsent_bytes_max: int = 64 * 1024 * 1024
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):
@@ -54,6 +63,10 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     queue_window_max: int = 100_000
     batch_rows_max: int = 500
     batch_bytes_max: int = 8 * 1024 * 1024
+    commits_waiting_max: int = 10_000
+    commits_waiting_bytes_max: int = 64 * 1024 * 1024
+    work_waiting_max: int = 20_000
+    work_waiting_bytes_max: int = 128 * 1024 * 1024
     deliveries_under_way_max: int = 500
     buffer_unacknowledged_for: timedelta = timedelta(milliseconds=50)
     look_ahead: timedelta = timedelta(seconds=60)

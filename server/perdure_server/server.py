@@ -22,11 +22,12 @@ from perdure_server.cluster.ownership import Ownership
 from perdure_server.cluster.view import ClusterView
 from perdure_server.config import ServerSettings
 from perdure_server.engine.api import EngineApi, real_times
+from perdure_server.engine.commit_backlog import CommitBacklog
 from perdure_server.engine.committer import Committer
 from perdure_server.frontend.app import Frontend, FrontendOptions
 from perdure_server.frontend.peers import Peers
 from perdure_server.frontend.port import Api, Readiness
-from perdure_server.rates.admission import Admission
+from perdure_server.rates.requests import RequestRates
 from perdure_server.rates.rounds import Rounds, RoundsOptions
 from perdure_server.rates.sources import limited_here
 from perdure_server.store.connections import LOST, connect
@@ -70,8 +71,11 @@ class Server:
         self._times = real_times()
         self._cluster = ClusterView(settings.name)
         self._peers: Peers | None = None
-        self._admission = Admission(time.monotonic, time.time)
-        options = FrontendOptions(server_version=version, cluster=self._cluster, admission=self._admission)
+        self._request_rates = RequestRates(time.monotonic, time.time)
+        self._backlog = CommitBacklog()
+        options = FrontendOptions(
+            server_version=version, cluster=self._cluster, rates=self._request_rates, backlog=self._backlog
+        )
         self._frontend = Frontend(cast("Api", self._gate), self._gate, settings, options)
         self.started = asyncio.Event()
 
@@ -167,6 +171,7 @@ class Server:
     async def _serve(self, store: PostgresStore, ownership: Ownership, peers: Peers, lost: asyncio.Event) -> None:
         settings = self._settings
         committer = Committer(store, ownership, settings.engine, lambda _: lost.set())
+        committer.backlog = self._backlog
         api = EngineApi(store, committer, self._times, settings, peers)
         api.engine.clock_offset = partial(getattr, ownership, "clock_offset")  # no frame: it is asked all the time
         api.engine.address_of = self._cluster.address_of
@@ -191,15 +196,15 @@ class Server:
         """How rates are shared with the others, from now on."""
         options = RoundsOptions(
             server=self._settings.name,
-            limited=lambda: limited_here(api.matching, self._admission),
+            limited=lambda: limited_here(api.matching, self._request_rates),
             look_again=api.look_at_namespaces,
             clock=time.monotonic,
             patience=2 * self._settings.lease.total_seconds(),
         )
         rates = api.rates = Rounds(self._frontend.others, options)
         api.matching.sharing.with_others(lambda: rates.is_alone, rates.look)
-        self._admission.with_others(lambda: rates.is_alone, rates.look)
-        api.engine.residents.namespaces.on_learnt = self._admission.learn
+        self._request_rates.with_others(lambda: rates.is_alone, rates.look)
+        api.engine.residents.namespaces.on_learnt = self._request_rates.learn
         return rates
 
     async def _until_there(self, read: Callable[[], Awaitable[Read]]) -> Read:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from perdure._retry_after import pause
 from perdure.exceptions import RPCError
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
@@ -23,6 +24,8 @@ from perdure_worker.telemetry import REQUEST_REPEATED, SERVICE_REACHED_AGAIN, lo
 PAUSE_FIRST: Final = 0.02
 PAUSE_MAX: Final = 0.5
 PAUSE_GROWTH: Final = 2.0
+ASKED_PAUSE_MAX: Final = 60.0
+"""A worker has no other bound on its patience: it asks again after this, however long a proxy says."""
 REPEATS_BEFORE_WARNING: Final = 3
 FAULT_STATUS: Final = 500
 """From here on it is the service's fault, and another attempt may succeed."""
@@ -104,7 +107,9 @@ class Exchange:
         if attempt == REPEATS_BEFORE_WARNING:  # once for each outage: short ones are not news, long ones not news twice
             log.warning(REQUEST_REPEATED, path=call.path, sequence=call.sequence, attempt=attempt, error=repr(error))
         longest = min(PAUSE_FIRST * PAUSE_GROWTH ** min(attempt - 1, 10), PAUSE_MAX)
-        await self._pause(longest * self._random.uniform(0.5, 1.0))
+        backoff = longest * self._random.uniform(0.5, 1.0)
+        asked = min(error.retry_after, ASKED_PAUSE_MAX) if isinstance(error, RPCError) else 0.0
+        await self._pause(pause(backoff, asked, self._random.random()) if asked else backoff)
 
 
 def passes(error: RPCError) -> bool:

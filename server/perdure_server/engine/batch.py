@@ -169,6 +169,9 @@ class Batch:
         self.runs: dict[str, Staged] = {}
         self.refused: dict[str, Exception] = {}
         self.size_bytes = 0
+        self.sealed_runs = 0
+        self.sealed_bytes = 0
+        """How much it held when it took no more; whoever counts what waits takes the same off when it has landed."""
         self._lost: Exception | None = None
         self._waiters: list[asyncio.Future[None]] = []
         self._is_over = False

@@ -17,6 +17,7 @@ import structlog
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.config import EngineSettings
 from perdure_server.engine.batch import Batch, Staged
+from perdure_server.engine.commit_backlog import CommitBacklog
 from perdure_server.store.port import (
     CommitBatch,
     CommitOutcomeUnknownError,
@@ -60,6 +61,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._in_flight: Batch | None = None
         self._is_over = False
+        self.backlog = CommitBacklog()
         self.commits = 0
         self.appends = 0
 
@@ -85,6 +87,7 @@ class Committer:
 
     def seal(self) -> Batch:
         """What comes now must come after all that is staged: opens another batch."""
+        self._count(self._batches[-1])
         self._batches.append(Batch())
         return self._batches[-1]
 
@@ -131,12 +134,23 @@ class Committer:
         await asyncio.sleep(0)  # what becomes ready in this turn of the loop belongs to the same batch
         batch = self._batches.popleft()
         if not self._batches:
+            batch.sealed_runs, batch.sealed_bytes = len(batch.runs), batch.size_bytes  # as `_count`, without the call
+            self.backlog.runs += batch.sealed_runs
+            self.backlog.bytes += batch.sealed_bytes
             self._batches.append(Batch())
             self._wake.clear()
         self._in_flight = batch
         await self._commit(batch, list(batch.runs.values()))
         self._in_flight = None
+        self.backlog.runs -= batch.sealed_runs
+        self.backlog.bytes -= batch.sealed_bytes
         batch.land()
+
+    def _count(self, batch: Batch) -> None:
+        """It takes no more; from now on it is counted with those that wait, until it has landed."""
+        batch.sealed_runs, batch.sealed_bytes = len(batch.runs), batch.size_bytes
+        self.backlog.runs += batch.sealed_runs
+        self.backlog.bytes += batch.sealed_bytes
 
     async def _commit(self, batch: Batch, runs: list[Staged]) -> None:
         rows = CommitBatch()
@@ -150,6 +164,7 @@ class Committer:
         except FenceLostError as error:
             self._fenced_off(batch, str(error))
             return
+        self.backlog.is_away = False
         if not result.fence_held:
             self._fenced_off(batch, "another server has taken over")
             return
@@ -167,9 +182,11 @@ class Committer:
                     return CommitResult(await self._store.confirm_fence(self._owner.fence), set())
                 return await self._store.commit(self._owner.fence, rows)
             except StoreUnavailableError as error:
+                self.backlog.is_away = True
                 log.warning("commit_repeated", reason=str(error))
                 await asyncio.sleep(pause)
             except CommitOutcomeUnknownError as error:
+                self.backlog.is_away = True
                 log.warning("commit_outcome_unknown", reason=str(error))
                 known = await self._read_back(rows)
                 if known is not None:
@@ -216,6 +233,7 @@ class Committer:
         for batch in [*in_flight, *self._batches]:
             batch.refuse_all(error)
             batch.land()
+        self.backlog.clear()
         self._batches.clear()
         self._batches.append(Batch())
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from math import ceil
 
+import msgspec
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from perdure_proto.codec import encoder
-from perdure_proto.errors import Code, ServiceError
+from perdure_proto.errors import RETRY_AFTER, Code, ErrorBody, ServiceError
 from perdure_server.config import Limits
 
 HEADERS = CIMultiDictProxy(
@@ -24,9 +25,13 @@ HEADERS = CIMultiDictProxy(
     )
 )
 
+TOO_MANY_REQUESTS = 429
+UNAVAILABLE = 503
 NOT_FOUND = 404
 METHOD_NOT_ALLOWED = 405
 BAD_REQUEST = 400
+
+_errors = msgspec.json.Decoder(ErrorBody)
 
 
 def json_answer(body: bytes, status: int = 200) -> web.Response:
@@ -39,9 +44,21 @@ def error_answer(error: ServiceError) -> web.Response:
     answer = json_answer(encoder.encode(error.body()), error.status)
     if error.code is Code.UNAUTHENTICATED:
         answer.headers["WWW-Authenticate"] = "Bearer"
-    if "retry_after" in error.details:
-        answer.headers["Retry-After"] = str(ceil(error.details["retry_after"]))  # HTTP knows whole seconds only
+    _ask_later(answer, error.details.get(RETRY_AFTER))
     return answer
+
+
+def passed_answer(body: bytes, status: int) -> web.Response:
+    """What another server said; the header that goes with a refusal for now is not passed on, and made anew."""
+    answer = json_answer(body, status)
+    if status in (TOO_MANY_REQUESTS, UNAVAILABLE):
+        _ask_later(answer, _errors.decode(body).details.get(RETRY_AFTER))
+    return answer
+
+
+def _ask_later(answer: web.Response, seconds: object) -> None:
+    if isinstance(seconds, int | float):
+        answer.headers["Retry-After"] = str(ceil(seconds))  # HTTP knows whole seconds only
 
 
 def as_service_error(error: web.HTTPException, limits: Limits) -> ServiceError | None:

@@ -19,23 +19,27 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.service import VersionAnswer
 from perdure_server.config import ServerSettings
-from perdure_server.frontend.answers import as_service_error, error_answer, json_answer
+from perdure_server.frontend.admission import Admission
+from perdure_server.frontend.answers import as_service_error, error_answer, json_answer, passed_answer
 from perdure_server.frontend.asked import Asked
+from perdure_server.frontend.bodies import read_body, size_of
 from perdure_server.frontend.broken_http import http_logger
-from perdure_server.frontend.channel import Channel
+from perdure_server.frontend.channel import Channel, ChannelParts
 from perdure_server.frontend.forwarding import Forwarding, is_elsewhere
 from perdure_server.frontend.guard import OPEN_PATHS, RESUME_PREFIX, Guard
 from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.internal import Internal
 from perdure_server.frontend.late import KEEP_ALIVE_HEADER, kept_alive
+from perdure_server.frontend.listening import Doorway
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations
 from perdure_server.frontend.others import NAMESPACES_PATH, RATES_PATH, TASK_QUEUE_PATH, Others
 from perdure_server.frontend.peers import DELIVER_PATH, KEY_HEADER, LOOK_PATH, Peers
-from perdure_server.frontend.port import Api, Cluster, Health, Whole
+from perdure_server.frontend.port import Api, Backlog, Cluster, Health, NoBacklog, Whole
 from perdure_server.frontend.refusals import refusal
 from perdure_server.frontend.routes import PREFIX
-from perdure_server.rates.admission import Admission
+from perdure_server.frontend.unread import Unread
+from perdure_server.rates.requests import RequestRates
 
 KEEP_ALIVE_SECONDS = 75.0
 
@@ -46,7 +50,8 @@ class FrontendOptions(Struct, frozen=True, kw_only=True):
     server_version: str = "0"
     hosts: frozenset[str] = frozenset()
     cluster: Cluster = Whole()
-    admission: Admission | None = None
+    rates: RequestRates | None = None
+    backlog: Backlog = NoBacklog()
 
 
 class Frontend:
@@ -67,14 +72,16 @@ class Frontend:
         cluster = self._options.cluster
         self.others = Others(settings.name, cluster)
         desk = Desk(api, settings.limits, version, cluster, self.others)
-        self._operations = Operations(desk, self._options.admission)
+        self._operations = Operations(desk, self._options.rates)
         self._forwarding = Forwarding(self._operations, cluster)
-        self._internal = Internal(api, cluster)
+        self._admission = Admission(settings, self._options.backlog)
+        self._internal = Internal(api, cluster, self._admission)
         self._channels: set[Channel] = set()
         self._guard = Guard(settings, self._options.hosts)
         self._document = b""
         self._runner: web.AppRunner | None = None
-        self._site: web.TCPSite | None = None
+        self._site: Doorway | None = None
+        self._unread = Unread(settings.limits.unread_for_max.total_seconds())
         self.draining = False
         self.app = web.Application(middlewares=[self._edge], client_max_size=settings.limits.body_bytes_max)
         self.app.router.add_get("/", self._welcome)
@@ -107,8 +114,9 @@ class Frontend:
             shutdown_timeout=self._settings.drain.total_seconds(),
         )
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, self._settings.host, self._settings.port)
+        self._site = Doorway(self._runner, self._settings)
         await self._site.start()
+        self._unread.watch(self._runner)
 
     @property
     def port(self) -> int:
@@ -140,6 +148,7 @@ class Frontend:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        self._unread.stop()
 
     @web.middleware
     async def _edge(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
@@ -167,16 +176,25 @@ class Frontend:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         endpoint, names = self._operations.find(request.method, request.raw_path)
-        body = await request.read() if endpoint.decoder is not None else b""
-        asked = Asked(endpoint, names, request.raw_path, body)
-        if KEY_HEADER not in request.headers or not self._internal.is_peer(request):  # else it was counted there
-            self._operations.admit(asked)
+        limits = self._settings.limits
+        size = size_of(request, limits) if endpoint.decoder is not None else 0
+        room = self._admission.enter(endpoint.route, size)
+        try:
+            body = await read_body(request, limits) if size else b""
+            asked = Asked(endpoint, names, request.raw_path, body)
+            if KEY_HEADER not in request.headers or not self._internal.is_peer(request):  # else it was counted there
+                self._operations.admit(asked)
+            return await self._answer(request, asked)
+        finally:
+            room.leave(size)
+
+    async def _answer(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         keeps_map = SHARD_MAP_HEADER in request.headers
         if KEEP_ALIVE_HEADER in request.headers:
             return await kept_alive(request, self._forwarding.answer(asked, keeps_map=keeps_map))
         if asked.member:
             status, answer = await self._forwarding.answer(asked, keeps_map=keeps_map)
-            return json_answer(answer, status)
+            return passed_answer(answer, status)
         task = self._forwarding.begin(asked)
         try:
             return json_answer(await self._operations.run(asked))
@@ -185,7 +203,7 @@ class Frontend:
                 raise
             self._forwarding.end(task)  # it waits for another server now
             status, answer = await self._forwarding.elsewhere(asked, error)
-            return json_answer(answer, status)
+            return passed_answer(answer, status)
         except asyncio.CancelledError:
             raise self._forwarding.reason_of(task) from None
         finally:
@@ -194,7 +212,8 @@ class Frontend:
     async def _channel(self, request: web.Request) -> web.StreamResponse:
         """Many requests over one connection."""
         keeps_map = SHARD_MAP_HEADER in request.headers
-        channel = Channel(self._operations, self._forwarding, self._settings.limits, keeps_map=keeps_map)
+        parts = ChannelParts(self._operations, self._forwarding, self._admission, self._settings.limits)
+        channel = Channel(parts, keeps_map=keeps_map)
         self._channels.add(channel)
         if self.draining:
             channel.drain()

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
+from perdure_server.frontend.admission import Admission
 from perdure_server.frontend.answers import json_answer
 from perdure_server.frontend.gathered import queue_names
 from perdure_server.frontend.peers import DELIVERIES_TOGETHER_MAX, KEY_HEADER, deliver_answers, key_text
@@ -26,14 +27,16 @@ _bodies = msgspec.json.Decoder(list[Raw])
 class Internal:
     """The endpoints. Without a `key` nobody is let in."""
 
-    def __init__(self, api: Api, cluster: Cluster) -> None:
+    def __init__(self, api: Api, cluster: Cluster, admission: Admission) -> None:
         self.key = b""
+        self._admission = admission
         self._api = api
         self._cluster = cluster
 
     async def deliver(self, request: web.Request) -> web.Response:
         """A batch of deliveries between workflows; each has its own answer."""
         self._check(request)
+        self._admission.check_delivery()
         bodies = _bodies.decode(await request.read())
         if len(bodies) > DELIVERIES_TOGETHER_MAX:
             raise ServiceError(Code.INVALID_ARGUMENT, f"at most {DELIVERIES_TOGETHER_MAX} deliveries at a time")

@@ -18,7 +18,7 @@ from perdure_server.frontend.asked import Asked
 from perdure_server.frontend.call import name_of
 from perdure_server.frontend.handlers import Desk, without_wait
 from perdure_server.frontend.routes import PREFIX, Endpoint, Nothing, RouteTable
-from perdure_server.rates.admission import Admission
+from perdure_server.rates.requests import RequestRates
 
 NAMESPACES_REMEMBERED_MAX = 10_000
 NOTHING = Nothing()
@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 class Operations:
     """The API behind every way in. `drain` ends the waiting of long polls."""
 
-    def __init__(self, desk: Desk, admission: Admission | None = None) -> None:
-        self._admission = admission
+    def __init__(self, desk: Desk, rates: RequestRates | None = None) -> None:
+        self._rates = rates
         self._desk = desk
         self._id_length_max = desk.limits.id_length_max
         self._table = RouteTable()
@@ -57,8 +57,8 @@ class Operations:
 
     def admit(self, asked: Asked) -> None:
         """A request that somebody makes here, before it is run or passed on. Raises `RESOURCE_EXHAUSTED`."""
-        if self._admission is not None and self._admission.rates and asked.route.is_counted:
-            self._admission.admit(asked.call.names[0])
+        if self._rates is not None and self._rates.rates and asked.route.is_counted:
+            self._rates.admit(asked.call.names[0])
 
     async def run(self, asked: Asked) -> bytes:
         """The encoded answer. Raises what `refusal` understands."""

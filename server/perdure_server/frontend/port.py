@@ -261,6 +261,22 @@ class Whole:
         return False
 
 
+class Backlog(Protocol):
+    """What waits for the database: runs, bytes of their events, and whether the database is away."""
+
+    runs: int
+    bytes: int
+    is_away: bool
+
+
+class NoBacklog:
+    """Nothing ever waits."""
+
+    runs: int = 0
+    bytes: int = 0
+    is_away: bool = False
+
+
 class Readiness(Struct, frozen=True, kw_only=True):
     """Whether the server can do its work; if not, what it waits for and why."""
 

@@ -90,6 +90,24 @@ async def test_a_dropped_run_takes_its_later_appends_with_it(server: OneServer) 
     assert ["WorkflowExecutionStarted", "WorkflowTaskScheduled"] == await server.event_types()
 
 
+async def test_what_waits_is_counted_until_it_has_landed(server: OneServer) -> None:
+    """Runs and bytes in flight and in full batches behind it are counted, and in the end none."""
+    backlog = server.committer.backlog
+    server.store.gate.clear()
+    first = asyncio.ensure_future(server.start("a"))
+    await server.store.waiting.wait()
+    alone = backlog.bytes
+    assert (1, True) == (backlog.runs, alone > 0)
+    others = [asyncio.ensure_future(server.start(workflow_id)) for workflow_id in "bc"]
+    await is_waiting(others[1])
+    server.committer.seal()
+    assert (3, True) == (backlog.runs, backlog.bytes > 2 * alone)
+    server.store.gate.set()
+    await asyncio.gather(first, *others)
+    await server.committer.drain()
+    assert (0, 0) == (backlog.runs, backlog.bytes)
+
+
 async def test_a_lost_answer_is_read_back(database_url: str) -> None:
     """A commit whose answer was lost has happened: its callers hear so, and it is not done twice."""
     with scratch_folder() as folder:

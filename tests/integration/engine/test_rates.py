@@ -10,7 +10,7 @@ import pytest
 
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.namespaces import CreateNamespaceRequest, UpdateNamespaceRequest
-from perdure_server.rates.admission import Admission
+from perdure_server.rates.requests import RequestRates
 from perdure_server.rates.rounds import Rounds, RoundsOptions
 from perdure_server.rates.sources import limited_here
 from tests.engine import NAMESPACE, QUEUE, Cluster, OneServer, Worker
@@ -24,11 +24,11 @@ class Meeting:
     def __init__(self, *servers: OneServer) -> None:
         self.now = 0.0
         self.by_name = {server.name: server for server in servers}
-        self.admissions = {server.name: Admission(lambda: self.now, lambda: self.now) for server in servers}
+        self.admissions = {server.name: RequestRates(lambda: self.now, lambda: self.now) for server in servers}
         for server in servers:
             self._join(server, self.admissions[server.name])
 
-    def _join(self, server: OneServer, admission: Admission) -> None:
+    def _join(self, server: OneServer, admission: RequestRates) -> None:
         options = RoundsOptions(
             server=server.name,
             limited=lambda: limited_here(server.api.matching, admission),

@@ -47,7 +47,7 @@ class Script:
         if isinstance(answer, Code):
             body = msgspec.json.encode(ErrorBody(code=answer, message=f"it is {answer}", details={"run_id": "r"}))
             return web.Response(status=400, body=body)
-        return web.Response(status=answer.status, body=answer.body)
+        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
 
 
 def said(value: object) -> web.Response:
@@ -193,3 +193,44 @@ def test_a_wrong_address_is_told() -> None:
     """The message shows a right one."""
     with pytest.raises(ValueError, match=r"http://127\.0\.0\.1:7233"):
         _connection.normalized("ftp://x", tls=False)
+
+
+class Pauses:
+    """The pauses between attempts, taken down and not made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds: list[float] = []
+        monkeypatch.setattr(asyncio, "sleep", self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds:  # HTTP below lets others run now and then
+            self.seconds.append(seconds)
+
+
+def later(status: int, header: str, body: bytes = b"<html>busy</html>") -> web.Response:
+    return web.Response(status=status, body=body, headers={"Retry-After": header})
+
+
+FULL = msgspec.json.encode(ErrorBody(code=Code.RESOURCE_EXHAUSTED, message="full", details={"retry_after": 2}))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [later(429, "2"), later(503, "2"), web.Response(status=429, body=FULL), later(429, "1", FULL)],
+    ids=["proxy-429", "proxy-503", "details", "details-first"],
+)
+async def test_a_repeat_waits_as_long_as_was_asked(answer: web.Response, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At least that long and at most half as long again, whoever asked for it and where it stands."""
+    async with connected(Script(answer, said(DONE))) as connection:
+        pauses = Pauses(monkeypatch)
+        assert DONE == await connection.call("POST", "/x", REQUEST, Acknowledged)
+    (seconds,) = pauses.seconds
+    assert 2.0 <= seconds <= 3.0
+
+
+async def test_a_wait_beyond_the_rpc_timeout_is_not_begun() -> None:
+    """Who may not wait so long is told at once what was said."""
+    async with connected(Script(web.Response(status=429, body=FULL)), rpc_timeout=1.0) as connection:
+        with pytest.raises(RPCError, match="full") as caught:
+            await connection.call("POST", "/x", REQUEST, Acknowledged)
+    assert 2.0 == caught.value.retry_after

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from perdure.exceptions import RPCError
 from perdure_proto.errors import Code, ServiceError
 from perdure_proto.tasks import ActivityTaskCompletion, ActivityTaskFailure, CompletionResult, PollAnswer, WorkerInfo
-from perdure_worker.exchange import Exchange
+from perdure_worker.exchange import ASKED_PAUSE_MAX, PAUSE_FIRST, Exchange
 from perdure_worker.poller import Poller
 from perdure_worker.session import Session
 from perdure_worker.shares import Shares
@@ -130,6 +131,26 @@ async def test_fault_of_the_service_is_repeated() -> None:
         first = await parts.service.responds.get()
         first.refuse(ServiceError(Code.INTERNAL, "broken"))
         assert first.request == (await parts.service.responds.get()).request
+
+
+@pytest.mark.parametrize(("asked", "least"), [(2, 2.0), (10_000, ASKED_PAUSE_MAX)])
+async def test_a_worker_waits_as_long_as_it_is_asked(asked: float, least: float) -> None:
+    """A refusal that says when to come back is kept to, up to a bound: a worker has no other."""
+    pauses: list[float] = []
+
+    class Busy:
+        async def send(self, *_: object) -> bytes:
+            if pauses:
+                return b'{"sequence":1}'
+            raise RPCError("full", code=Code.RESOURCE_EXHAUSTED, details={"retry_after": asked})
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    exchange = Exchange(Busy(), pause=pause)
+    await exchange.read("/x", msgspec.json.Decoder(PollAnswer), patience=1.0)
+    (seconds,) = pauses
+    assert least <= seconds <= 1.5 * least + PAUSE_FIRST
 
 
 async def test_completions_of_one_turn_travel_together() -> None:

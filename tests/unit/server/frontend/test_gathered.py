@@ -18,7 +18,7 @@ from perdure_server.frontend.others import RATES_PATH
 from perdure_server.frontend.peers import KEY_HEADER, Peers, key_text
 from perdure_server.frontend.port import Whole
 from perdure_server.matching.rate import Rate
-from perdure_server.rates.admission import Admission
+from perdure_server.rates.requests import RequestRates
 from tests.unit.server.frontend.doubles import SETTINGS, House, house
 
 KEY = b"k" * 16
@@ -126,8 +126,8 @@ async def test_who_has_no_key_is_not_let_in() -> None:
 async def test_requests_over_the_rate_of_a_namespace_are_refused() -> None:
     """With the seconds to wait; those of workers, and those that another server passes on, are not counted."""
     async with houses(1) as (h,):
-        admission = Admission(lambda: 0.0, lambda: 0.0)
-        h.frontend._operations._admission = admission
+        admission = RequestRates(lambda: 0.0, lambda: 0.0)
+        h.frontend._operations._rates = admission
         admission.rates["default"] = _rate()
         assert 200 == (await h.get(f"{QUEUE}")).status
         refused = await h.get(f"{QUEUE}")

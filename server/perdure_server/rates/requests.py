@@ -19,7 +19,7 @@ WAIT_SECONDS_MIN = 0.01
 WAIT_SECONDS_MAX = 60.0
 
 
-class Admission:
+class RequestRates:
     """The limited namespaces of this server; `rates` is empty where none is."""
 
     def __init__(self, clock: Callable[[], float], wall: Callable[[], float]) -> None:

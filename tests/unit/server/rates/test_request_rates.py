@@ -7,20 +7,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from perdure_proto.errors import Code, ServiceError
-from perdure_server.rates.admission import WAIT_SECONDS_MAX, Admission
+from perdure_server.rates.requests import WAIT_SECONDS_MAX, RequestRates
 from perdure_server.store.port import NamespaceRow
 
 MORNING = datetime(2026, 1, 1, 8, tzinfo=UTC)
 
 
 class Door:
-    """Admission on a clock that is moved by hand."""
+    """RequestRates on a clock that is moved by hand."""
 
     def __init__(self, **limits: float) -> None:
         self.now = 100.0
         self.is_alone = True
         self.looks = 0
-        self.admission = Admission(lambda: self.now, lambda: self.now)
+        self.admission = RequestRates(lambda: self.now, lambda: self.now)
         self.admission.with_others(lambda: self.is_alone, self._look)
         self.learn(**limits)
 
