@@ -23,6 +23,7 @@ from perdure_server.config import ServerSettings
 from perdure_server.engine.api import EngineApi, real_times
 from perdure_server.engine.committer import Committer
 from perdure_server.frontend.app import Frontend, FrontendOptions
+from perdure_server.frontend.neighbours import PermitNeighbours
 from perdure_server.frontend.peers import Peers
 from perdure_server.frontend.port import Api, Readiness
 from perdure_server.store.connections import LOST, connect
@@ -160,6 +161,7 @@ class Server:
         api = EngineApi(store, committer, real_times(), settings, peers)
         api.engine.clock_offset = lambda: ownership.clock_offset
         api.engine.address_of = self._cluster.address_of
+        api.engine.permits.homes.neighbours = PermitNeighbours(settings.name, self._cluster, peers)
         tasks = [asyncio.create_task(committer.run(), name="committer")]
         try:
             api.engine.residents.learn(await self._until_there(store.namespaces))

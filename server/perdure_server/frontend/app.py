@@ -27,7 +27,7 @@ from perdure_server.frontend.handlers import Desk
 from perdure_server.frontend.internal import Internal
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations, refusal
-from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, Peers
+from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, PERMITS_PATH, Peers
 from perdure_server.frontend.port import Api, Cluster, Health, Whole
 from perdure_server.frontend.routes import PREFIX
 
@@ -74,6 +74,7 @@ class Frontend:
         self.app.router.add_get("/api/openapi.json", self._openapi)
         self.app.router.add_post(DELIVER_PATH, self._internal.deliver)
         self.app.router.add_post(LOOK_PATH, self._internal.look)
+        self.app.router.add_post(PERMITS_PATH, self._internal.permits)
         self.app.router.add_get(CHANNEL_PATH, self._channel)
         self.app.router.add_route("*", PREFIX + "{path:.*}", self._serve)
 
