@@ -116,10 +116,13 @@ create table activities (
     last_failure         json,
     transactional        boolean not null default false,
     control              json,
+    permit               text,
     primary key (group_id, shard_id, run_id, scheduled_event_id)
 ) with (fillfactor = 70);
 comment on table activities is 'Pending activities of which there is something to keep beside the log: attempts, failures, heartbeats.';
 comment on column activities.transactional is 'An attempt was allowed to begin a transaction: the activity is closed otherwise only behind a seal in outcomes.';
+comment on column activities.permit is 'The concurrency limit of which the attempt holds a permit while it runs.';
+create index activities_permits on activities (group_id, permit) where permit is not null;
 
 create table buffered_events (
     group_id int not null,

@@ -25,6 +25,8 @@ ExecutionStatus = Literal[
 PRIORITY_KEY_MAX: Final = 5
 """The least urgent priority; 1 is the most urgent."""
 FAIRNESS_KEY_BYTES_MAX: Final = 64
+CONCURRENCY_KEY_BYTES_MAX: Final = 255
+CONCURRENCY_MAX_MAX: Final = 1_000_000
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -110,6 +112,25 @@ class Priority(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         if not 0 <= self.fairness_weight < float("inf"):
             return f"fairness_weight must be a positive number, not {self.fairness_weight}"
         return None
+
+
+def concurrency_refusal(key: str, concurrency_max: int | None) -> str | None:
+    """Why a limit of how many run at once is not valid, or None. A limit without a key is one by type.
+
+    >>> concurrency_refusal("tenant-7", 3), concurrency_refusal("", None)
+    (None, None)
+    >>> concurrency_refusal("tenant-7", None)
+    'concurrency_key is given without concurrency_max: say how many may run at once'
+    """
+    if concurrency_max is None:
+        return "concurrency_key is given without concurrency_max: say how many may run at once" if key else None
+    if not 1 <= concurrency_max <= CONCURRENCY_MAX_MAX:
+        return f"concurrency_max must be between 1 and {CONCURRENCY_MAX_MAX}, not {concurrency_max}"
+    if len(key.encode(errors="replace")) > CONCURRENCY_KEY_BYTES_MAX:
+        return f"concurrency_key must have at most {CONCURRENCY_KEY_BYTES_MAX} bytes"
+    if not key.isprintable():
+        return "concurrency_key must have no control characters"
+    return None
 
 
 def merged_priority(own: Priority | None, inherited: Priority | None) -> Priority | None:

@@ -116,6 +116,8 @@ class StartActivityRequest(Message, frozen=True, kw_only=True):
     search_attributes: dict[str, Any] = {}
     header: dict[str, Any] = {}
     priority: Priority | None = None
+    concurrency_key: str = ""
+    concurrency_max: int | None = None
     static_summary: str = ""
     static_details: str = ""
 

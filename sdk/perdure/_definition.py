@@ -200,8 +200,7 @@ class Activity(Generic[P, R_co]):
         Example:
             ``await greet.with_options(retry_policy="fast")("Ada")``
         """
-        given = checked(options, ActivityOptions, "an activity")
-        return self._copy(_options={**self._options, **given})
+        return self._copy(_options=checked({**self._options, **options}, ActivityOptions, "an activity"))
 
     @overload
     def __get__(self: Activity[Concatenate[S, P2], R], obj: None, owner: type[S]) -> Activity[P2, R]: ...

@@ -16,6 +16,7 @@ from perdure_proto.options import (
     ParentClosePolicy,
     Priority,
     RetryPolicy,
+    concurrency_refusal,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class ActivityOptions(TypedDict, total=False):
     """One line about this call, for people."""
     priority: Priority | None
     """Default: the workflow's."""
+    concurrency_key: str | None
+    """Activities of one key share a limit, wherever they run. Default: the activity's type. Only with
+    `concurrency_max`."""
+    concurrency_max: int | None
+    """How many of the key may run at once, in the namespace; further ones wait in order. Default: no limit."""
 
 
 class StartOptions(TypedDict, total=False):
@@ -181,7 +187,20 @@ def checked(options: Mapping[str, Any], allowed: type, owner: str) -> dict[str, 
         _check_priority(priority)
     if "retry_policy" in found:
         found["retry_policy"] = retry_policy_of(found["retry_policy"])
+    if found.get("concurrency_max") is not None or found.get("concurrency_key"):
+        check_concurrency(found)
     return found
+
+
+def check_concurrency(options: Mapping[str, Any]) -> None:
+    """Raises `TypeError` or `ValueError` for a limit of how many run at once that is not valid."""
+    key, concurrency_max = options.get("concurrency_key") or "", options.get("concurrency_max")
+    if not isinstance(key, str):
+        raise TypeError(f"concurrency_key is a str, such as 'tenant-7', not {key!r}")
+    if concurrency_max is not None and (isinstance(concurrency_max, bool) or not isinstance(concurrency_max, int)):
+        raise TypeError(f"concurrency_max is an int, such as 3, not {concurrency_max!r}")
+    if refusal := concurrency_refusal(key, concurrency_max):
+        raise ValueError(refusal)
 
 
 _CHOICES: Final = {

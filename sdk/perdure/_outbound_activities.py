@@ -43,6 +43,8 @@ class StartActivityInput:
     memo: Mapping[str, Any] | None = None
     search_attributes: Mapping[str, Any] | None = None
     priority: Priority | None = None
+    concurrency_key: str | None = None
+    concurrency_max: int | None = None
     request_id: str | None = None
     static_summary: str | None = None
     static_details: str | None = None

@@ -49,6 +49,8 @@ class ActivityRequest(Struct, frozen=True, kw_only=True):
     local_retry_threshold: timedelta | None = None
     summary: str | None = None
     priority: Priority | None = None
+    concurrency_key: str | None = None
+    concurrency_max: int | None = None
     arg_types: Sequence[Any] | None = None
     """Annotated types of the positional parameters, in order (a `Parameters`); None when called by name."""
     headers: Mapping[str, Any] | None = None

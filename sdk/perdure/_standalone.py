@@ -56,6 +56,11 @@ class StartActivityOptions(TypedDict, total=False):
     memo: Mapping[str, Any]
     search_attributes: Mapping[str, Any]
     priority: Priority | None
+    concurrency_key: str | None
+    """Activities of one key share a limit, wherever they run. Default: the activity's type. Only with
+    `concurrency_max`."""
+    concurrency_max: int | None
+    """How many of the key may run at once, in the namespace; further ones wait in order. Default: no limit."""
     request_id: str | None
     """A repeat with the same one gets the first answer. Default: a UUID."""
     static_summary: str | None

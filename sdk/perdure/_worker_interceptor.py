@@ -205,6 +205,8 @@ class StartActivityInput(StartLocalActivityInput):
     task_queue: str | None = None
     heartbeat_timeout: timedelta | None = None
     priority: Priority | None = None
+    concurrency_key: str | None = None
+    concurrency_max: int | None = None
 
 
 @dataclass

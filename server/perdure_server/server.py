@@ -25,6 +25,7 @@ from perdure_server.engine.api import EngineApi, real_times
 from perdure_server.engine.commit_backlog import CommitBacklog
 from perdure_server.engine.committer import Committer
 from perdure_server.frontend.app import Frontend, FrontendOptions
+from perdure_server.frontend.neighbours import PermitNeighbours
 from perdure_server.frontend.peers import Peers
 from perdure_server.frontend.port import Api, Readiness
 from perdure_server.rates.requests import RequestRates
@@ -176,6 +177,7 @@ class Server:
         api.engine.clock_offset = partial(getattr, ownership, "clock_offset")  # no frame: it is asked all the time
         api.engine.address_of = self._cluster.address_of
         rates = self._rates(api)
+        api.engine.permits.homes.neighbours = PermitNeighbours(settings.name, self._cluster, peers)
         tasks = [asyncio.create_task(committer.run(), name="committer")]
         try:
             api.engine.residents.learn(await self._until_there(store.namespaces))

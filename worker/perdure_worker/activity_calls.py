@@ -82,12 +82,16 @@ class ActivityCalls:
             heartbeat_timeout=request.heartbeat_timeout,
             retry_policy=request.retry_policy,
             priority=request.priority,
+            concurrency_key=request.concurrency_key or "",
+            concurrency_max=request.concurrency_max,
             summary=request.summary or "",
             header=dict(request.headers) if request.headers else {},
         )
         return execution.schedule_activity(command, future)
 
     def _start_local(self, request: ActivityRequest, future: Started) -> LocalActivityMachine:
+        if request.concurrency_max is not None:
+            raise ValueError(f"{request.activity_type}: a local activity takes no part in concurrency limits")
         self._run.converter.encode_args(request.args, request.kwargs, request.arg_types)  # what does not fit fails here
         number = self._run.execution.next_activity_id()
         activity_id = request.activity_id or number

@@ -32,6 +32,8 @@ class ActivityTaskScheduled(Event, frozen=True, kw_only=True):
     heartbeat_timeout: timedelta | None = None
     retry_policy: RetryPolicy | None = None
     priority: Priority | None = None
+    concurrency_key: str = ""
+    concurrency_max: int | None = None
     header: dict[str, Any] = {}
     summary: str = ""
     workflow_task_completed_event_id: int

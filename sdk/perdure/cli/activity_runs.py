@@ -14,6 +14,7 @@ from rich.text import Text
 
 from perdure.cli.chain_options import attempt_fields, attempt_options
 from perdure.cli.claim_options import claim_options
+from perdure.cli.concurrency_options import concurrency_fields, concurrency_options
 from perdure.cli.exits import CommandError, Exit
 from perdure.cli.failure_text import failure_line
 from perdure.cli.inputs import input_options
@@ -35,6 +36,7 @@ def start_options(function: Decorated) -> Decorated:
         click.option("--summary", default="", help="One line about this activity."),
         claim_options("activity"),
         attempt_options,
+        concurrency_options("activities"),
         click.option("--heartbeat-timeout", type=DURATION, help="Longest gap between two heartbeats."),
         click.option("--schedule-to-start-timeout", type=DURATION, help="Limit of the wait for a worker."),
         click.option("--schedule-to-close-timeout", type=DURATION, help="Limit of all attempts together."),
@@ -160,6 +162,7 @@ async def _start(session: Session, values: dict[str, Any]) -> svc.StartActivityA
         memo=values["memo"],
         search_attributes=values["search_attributes"],
         static_summary=values["summary"],
+        **concurrency_fields(values),
         **attempt_fields(values),
     )
     return await session.service.start_activity(values["activity_id"] or str(uuid.uuid4()), request)

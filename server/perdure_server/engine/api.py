@@ -86,6 +86,7 @@ class EngineApi:
         self.engine.timers.stop()
         self.engine.outbox.stop()
         self.engine.successions.stop()
+        self.engine.permits.stop()
         self._resets.stop()
         self.engine.abandon()
 
@@ -104,6 +105,10 @@ class EngineApi:
     async def deliver(self, body: bytes) -> bytes:
         """What another server's run tells one of ours, and the answers (see `engine.peers`)."""
         return await self._mail.take(body)
+
+    def permits(self, body: bytes) -> bytes:
+        """A letter of another server about permits of concurrency limits, and the answer."""
+        return self.engine.permits.homes.take(body)
 
     async def start_workflow(
         self, namespace: str, workflow_id: str, request: svc.StartWorkflowRequest

@@ -9,7 +9,7 @@ import msgspec
 
 from perdure_proto.codec import encoder
 from perdure_proto.errors import Code, ServiceError
-from perdure_proto.options import Priority
+from perdure_proto.options import Priority, concurrency_refusal
 from perdure_proto.service import StartActivityRequest, StartWorkflowRequest
 from perdure_proto.waitpoints import SIGNAL_PREFIX
 from perdure_server.config import Limits
@@ -95,6 +95,9 @@ def check_activity_start(request: StartActivityRequest, limits: Limits) -> None:
     if wrong:
         raise ServiceError(Code.INVALID_ARGUMENT, f"retry_policy: {wrong}")
     _check_priority(request.priority)
+    wrong = concurrency_refusal(request.concurrency_key, request.concurrency_max)
+    if wrong:
+        raise ServiceError(Code.INVALID_ARGUMENT, wrong)
 
 
 def _check_priority(priority: Priority | None) -> None:

@@ -29,6 +29,7 @@ from perdure_server.engine.earlier import Earlier
 from perdure_server.engine.execution import Execution, Held, wake_all
 from perdure_server.engine.outcomes import Outcomes
 from perdure_server.engine.parking import Parking
+from perdure_server.engine.permits import Permits
 from perdure_server.engine.residents import Residents
 from perdure_server.engine.starts import stage_first_events
 from perdure_server.engine.successions import Successions, must_wait
@@ -87,6 +88,7 @@ class Engine:
         self.outcomes = Outcomes(self)
         self.successions = Successions(self)
         self.parking = Parking(self)
+        self.permits = Permits(self, store)
         self.earlier = Earlier(self)
         self.matching: Matching
         self.outbox: Outbox
@@ -199,6 +201,8 @@ class Engine:
         self.idle.pop(execution.run_id, None)
         self.touched.pop(execution.run_id, None)  # so that the order of the dict is that of the last touch
         self.touched[execution.run_id] = time.monotonic()
+        if execution.permits:
+            self.permits.review(execution)
 
     def drop(self, execution: Execution, error: Exception) -> None:
         """The run's append did not land: memory is ahead of the log, so the run is read again when it is needed."""
@@ -211,6 +215,8 @@ class Engine:
         """The run leaves memory for good, and who waits for it is told."""
         execution.is_lost = True
         self.residents.remove(execution)
+        if execution.permits:
+            self.permits.forget(execution)
         wake_all(execution.result_waiters)
         wake_all(execution.event_waiters)
         for waiters in execution.update_waiters.values():
@@ -329,6 +335,7 @@ class Engine:
             self.transact(execution, req.FlushBuffer())
         self.outbox.offer(execution, outbox(state))
         self._expect_workers(execution)
+        self.permits.adopt(execution)
         self.outcomes.note(execution)
         self.successions.resume(execution)
         self.timers.arm(execution)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -21,6 +22,9 @@ from perdure_server.history.outbox import DeliveryKey
 from perdure_server.history.state import ExecutionState
 from perdure_server.matching.port import TaskKind
 from perdure_server.store.port import RunKey
+
+if TYPE_CHECKING:
+    from perdure_server.engine.permits import Hold
 
 _REFUSALS_MAX = 2
 """Closing commands refused in a row before new signals are held back, so that a storm cannot keep a run open."""
@@ -90,6 +94,8 @@ class Execution:
         """Where the first task goes instead of to matching, while the run starts eagerly."""
         self.offered: set[tuple[TaskKind, int]] = set()
         self.parked: set[int] = set()
+        self.permits: dict[int, Hold] = {}
+        """By scheduled event id: permits of concurrency limits that its activities have or wait for."""
         self.touched_at = 0.0
         self.armed_at: datetime | None = None
         self.snapshot_event_id = 0

@@ -2,7 +2,7 @@
 
 This is the engine's side of `matching.port.TaskSource`. Law: a workflow task's start lives in memory and in its token;
 an activity's start is a row one second after its delivery was acknowledged, or before hand-out when the attempt is
-the last allowed.
+the last allowed or holds a permit.
 """
 
 from __future__ import annotations
@@ -189,6 +189,9 @@ class Handout:
         ):
             engine.offer_activity(execution, ref.scheduled_event_id)  # it was given another queue since
             return None
+        has_limit = offered is not None and offered.scheduled.concurrency_max is not None
+        if offered is not None and has_limit and not engine.permits.admit(execution, offered):
+            return None  # it is offered again when its turn has come
         request = req.StartActivity(
             scheduled_event_id=ref.scheduled_event_id,
             attempt=ref.attempt,
@@ -202,7 +205,7 @@ class Handout:
             engine.offer_activity(execution, ref.scheduled_event_id)  # the offer was of an attempt that is over
             return None
         policy = activity.scheduled.retry_policy
-        if policy is not None and policy.maximum_attempts == activity.attempt:
+        if has_limit or (policy is not None and policy.maximum_attempts == activity.attempt):
             engine.transactor.write_row(execution, ref.scheduled_event_id)
             await execution.landed()
         if activity.started_at != request.started_at:

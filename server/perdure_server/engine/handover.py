@@ -81,6 +81,7 @@ class Handover:
             error = engine.refusal(execution)
             self._queries.end(execution, error)
             engine.let_go(execution, error)
+        engine.permits.withdraw(shards)
         engine.matching.withdraw(shards)
 
     def _keep(self, execution: Execution) -> None:

@@ -224,10 +224,14 @@ class Reads:
             last_failure=activity.last_failure,
             last_worker_identity=activity.identity,
             task_queue=queue,
-            note=self._note(execution, queue, "activity", scheduled.activity_type) if waits else "",
+            note=self._waits_for(execution, activity, queue) if waits else "",
             pause=_activity_pause(activity),
             transactional=activity.transactional,
         )
+
+    def _waits_for(self, execution: Execution, activity: ActivityState, queue: str) -> str:
+        permit = self._engine.permits.waits_for(execution, activity.scheduled.event_id)
+        return permit or self._note(execution, queue, "activity", activity.scheduled.activity_type)
 
     def _sticky_worker(self, execution: Execution) -> str:
         session = self._engine.matching.session(execution.sticky_session)

@@ -13,6 +13,7 @@ from perdure_proto.events import AnyEvent, WorkflowExecutionStarted
 from perdure_proto.failures import Failure
 from perdure_proto.payload import NULL
 from perdure_server.engine.execution import Chunk, Execution
+from perdure_server.engine.limit_names import limit_of
 from perdure_server.history import records as rec
 from perdure_server.history.evolve import begin, evolve, record
 from perdure_server.history.state import STATE_VERSION, ActivityControl, ActivityOptions, ActivityState, ExecutionState
@@ -76,6 +77,7 @@ def activity_row(execution: Execution, activity: ActivityState) -> ActivityRow:
         last_failure=None if activity.last_failure is None else encoder.encode(activity.last_failure),
         transactional=activity.transactional,
         control=_control_of(activity),
+        permit=None if activity.started_at is None else limit_of(execution, activity.scheduled),
     )
 
 

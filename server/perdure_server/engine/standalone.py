@@ -117,6 +117,8 @@ def start_request(activity_id: str, request: svc.StartActivityRequest, engine: E
         heartbeat_timeout=request.heartbeat_timeout,
         retry_policy=request.retry_policy,
         priority=request.priority,
+        concurrency_key=request.concurrency_key,
+        concurrency_max=request.concurrency_max,
         header=request.header,
         workflow_task_completed_event_id=0,
     )

@@ -34,7 +34,7 @@ from perdure_server.frontend.listening import Doorway
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations
 from perdure_server.frontend.others import NAMESPACES_PATH, RATES_PATH, TASK_QUEUE_PATH, Others
-from perdure_server.frontend.peers import DELIVER_PATH, KEY_HEADER, LOOK_PATH, Peers
+from perdure_server.frontend.peers import DELIVER_PATH, KEY_HEADER, LOOK_PATH, PERMITS_PATH, Peers
 from perdure_server.frontend.port import Api, Backlog, Cluster, Health, NoBacklog, Whole
 from perdure_server.frontend.refusals import refusal
 from perdure_server.frontend.routes import PREFIX
@@ -93,6 +93,7 @@ class Frontend:
         self.app.router.add_post(RATES_PATH, self._internal.rates)
         self.app.router.add_post(NAMESPACES_PATH, self._internal.namespaces)
         self.app.router.add_post(TASK_QUEUE_PATH, self._internal.task_queue)
+        self.app.router.add_post(PERMITS_PATH, self._internal.permits)
         self.app.router.add_get(CHANNEL_PATH, self._channel)
         self.app.router.add_route("*", PREFIX + "{path:.*}", self._serve)
 

@@ -43,6 +43,11 @@ class Internal:
         answers = await asyncio.gather(*[self._delivered(bytes(body)) for body in bodies])
         return json_answer(deliver_answers(answers))
 
+    async def permits(self, request: web.Request) -> web.Response:
+        """A letter about permits of concurrency limits."""
+        self._check(request)
+        return json_answer(self._api.permits(await request.read()))
+
     async def look(self, request: web.Request) -> web.Response:
         """Somebody knows that shards have changed hands."""
         self._check(request)

@@ -145,26 +145,27 @@ changed as (
 put_activities as (
   insert into activities (group_id, shard_id, run_id, scheduled_event_id, attempt, attempt_scheduled_at, started_at,
     identity, session, next_attempt_at, heartbeat_at, heartbeat_details, heartbeat_encoding, last_failure,
-    transactional, control)
+    transactional, control, permit)
   select $group_id::int, a.shard_id, a.run_id, a.scheduled_event_id, a.attempt, a.attempt_scheduled_at, a.started_at,
     a.identity, a.session, a.next_attempt_at, a.heartbeat_at, a.heartbeat_details, a.heartbeat_encoding, a.last_failure,
-    a.transactional,
-    a.control
+    a.transactional, a.control, a.permit
   from fence, unnest($activities_shard_id::int[], $activities_run_id::uuid[], $activities_gated::bool[],
     $activities_scheduled_event_id::int[], $activities_attempt::int[], $activities_attempt_scheduled_at::timestamptz[],
     $activities_started_at::timestamptz[], $activities_identity::text[], $activities_session::text[],
     $activities_next_attempt_at::timestamptz[], $activities_heartbeat_at::timestamptz[],
     $activities_heartbeat_details::json[], $activities_heartbeat_encoding::text[], $activities_last_failure::json[],
-    $activities_transactional::bool[], $activities_control::json[])
+    $activities_transactional::bool[], $activities_control::json[], $activities_permit::text[])
     as a(shard_id, run_id, gated, scheduled_event_id, attempt, attempt_scheduled_at, started_at, identity, session,
-    next_attempt_at, heartbeat_at, heartbeat_details, heartbeat_encoding, last_failure, transactional, control)
+    next_attempt_at, heartbeat_at, heartbeat_details, heartbeat_encoding, last_failure, transactional, control,
+    permit)
   where not a.gated or a.run_id in (select run_id from accepted)
   on conflict (group_id, shard_id, run_id, scheduled_event_id) do update set attempt = excluded.attempt,
     attempt_scheduled_at = excluded.attempt_scheduled_at, started_at = excluded.started_at,
     identity = excluded.identity, session = excluded.session, next_attempt_at = excluded.next_attempt_at,
     heartbeat_at = excluded.heartbeat_at, heartbeat_details = excluded.heartbeat_details,
     heartbeat_encoding = excluded.heartbeat_encoding, last_failure = excluded.last_failure,
-    transactional = excluded.transactional, control = excluded.control
+    transactional = excluded.transactional, control = excluded.control,
+    permit = excluded.permit
 )
 
 -- name: delete_activities

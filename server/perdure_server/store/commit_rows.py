@@ -116,6 +116,7 @@ COLUMNS: Mapping[str, dict[str, Column]] = {
         "last_failure",
         "transactional",
         "control",
+        "permit",
     ),
     "activities_gone": fields(*RUN, "scheduled_event_id"),
     "activities_cleared": fields(*RUN),

@@ -113,6 +113,17 @@ class ActivityRow(Struct):
     transactional: bool = False
     control: bytes | None = None
     """What was done to it from outside (JSON); None: nothing."""
+    permit: str | None = None
+    """The concurrency limit of which it holds a permit, while the attempt runs."""
+
+
+class PermitRow(Struct, frozen=True):
+    """A permit that is held, by the row of what holds it."""
+
+    shard_id: int
+    run_id: str
+    scheduled_event_id: int
+    permit: str
 
 
 class ActivityKey(Struct, frozen=True, order=True):
@@ -378,6 +389,10 @@ class Store(Protocol):
 
     async def parked_queues(self, shard_ids: Sequence[int]) -> list[tuple[int, str, str, int]]:
         """`(namespace_id, task_queue, kind, count)` of all that is parked of these shards."""
+        ...
+
+    async def permits_held(self) -> list[PermitRow]:
+        """All permits of concurrency limits that rows of the group hold, whoever owns their shards."""
         ...
 
     async def list_executions(

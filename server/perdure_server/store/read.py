@@ -7,7 +7,16 @@ from datetime import datetime
 from uuid import UUID
 
 from perdure_server.store.pool import ReadPool
-from perdure_server.store.port import DataRefusedError, HistoryRow, Parked, ParkedTurn, RunKey, StoredRun, WakeRow
+from perdure_server.store.port import (
+    DataRefusedError,
+    HistoryRow,
+    Parked,
+    ParkedTurn,
+    PermitRow,
+    RunKey,
+    StoredRun,
+    WakeRow,
+)
 from perdure_server.store.queries import load_queries
 from perdure_server.store.records import read_history, read_parked, read_run, read_wake
 
@@ -90,3 +99,8 @@ class RunReads:
         """Queue by queue how much is parked of these shards."""
         records = await self._pool.fetch(QUERIES["count_parked"], self.group_id, list(shard_ids))
         return [(r["namespace_id"], r["task_queue"], r["kind"], r["tasks"]) for r in records]
+
+    async def permits_held(self) -> list[PermitRow]:
+        """All permits that rows of the group hold."""
+        records = await self._pool.fetch(QUERIES["list_permits"], self.group_id)
+        return [PermitRow(r["shard_id"], str(r["run_id"]), r["scheduled_event_id"], r["permit"]) for r in records]

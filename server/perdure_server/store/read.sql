@@ -11,7 +11,8 @@ select x.shard_id, x.run_id, x.namespace_id, x.workflow_id, x.status, s.last_eve
   ) as rows,
   array(
     select row(a.scheduled_event_id, a.attempt, a.attempt_scheduled_at, a.started_at, a.identity, a.session,
-      a.next_attempt_at, a.heartbeat_at, a.heartbeat_details, a.heartbeat_encoding, a.last_failure, a.transactional, a.control)
+      a.next_attempt_at, a.heartbeat_at, a.heartbeat_details, a.heartbeat_encoding, a.last_failure, a.transactional, a.control,
+      a.permit)
     from activities as a
     where a.group_id = x.group_id and a.shard_id = x.shard_id and a.run_id = x.run_id
     order by a.scheduled_event_id
@@ -94,3 +95,7 @@ select p.namespace_id, p.task_queue, p.kind, count(*) as tasks from parked as p
 where p.group_id = $1 and p.shard_id = any($2::int[])
 group by p.namespace_id, p.task_queue, p.kind
 order by p.namespace_id, p.task_queue, p.kind
+
+-- name: list_permits
+select a.shard_id, a.run_id, a.scheduled_event_id, a.permit from activities as a
+where a.group_id = $1 and a.permit is not null and a.started_at is not null  -- an older server leaves the name behind

@@ -12,6 +12,7 @@ from perdure_proto.codec import encoder
 from perdure_proto.errors import Code
 from perdure_proto.events import TimerFired
 from perdure_proto.failures import Failure, ServerFailure
+from perdure_proto.options import concurrency_refusal
 from perdure_proto.waitpoints import SIGNAL_PREFIX
 from perdure_server.config import Limits
 from perdure_server.history.properties import wrong_attributes, wrong_memo, wrong_text
@@ -80,6 +81,7 @@ def _activity(overlay: Overlay, command: c.ScheduleActivityTask) -> str | None:
     overlay.activity_ids.add(command.activity_id)
     wrong = command.retry_policy.refusal() if command.retry_policy else None
     wrong = wrong or (command.priority.refusal() if command.priority else None)
+    wrong = wrong or concurrency_refusal(command.concurrency_key, command.concurrency_max)
     wrong = wrong or wrong_text("summary", command.summary, overlay.limits.summary_bytes_max)
     return wrong or _timeouts(command) or _size(overlay, command.input, command.kwargs, _header(command.header))
 

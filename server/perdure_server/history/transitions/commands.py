@@ -141,6 +141,8 @@ def _schedule_activity(turn: Turn, command: c.ScheduleActivityTask) -> None:
         heartbeat_timeout=command.heartbeat_timeout,
         retry_policy=command.retry_policy,
         priority=command.priority,
+        concurrency_key=command.concurrency_key,
+        concurrency_max=command.concurrency_max,
         header=command.header,
         summary=command.summary,
     )

@@ -8,7 +8,7 @@ from copy import copy
 from datetime import datetime
 
 from perdure_server.store.model.tables import Run, Tables
-from perdure_server.store.port import HistoryRow, Parked, ParkedTurn, RunKey, StoredRun, WakeRow
+from perdure_server.store.port import HistoryRow, Parked, ParkedTurn, PermitRow, RunKey, StoredRun, WakeRow
 
 
 class RunReads:
@@ -97,6 +97,15 @@ class RunReads:
             for arrival, task in rows.values():
                 if shard_id in wanted and queue in (None, _queue_of(task)):
                     yield arrival, task
+
+    async def permits_held(self) -> list[PermitRow]:
+        """All permits that rows hold."""
+        return [
+            PermitRow(row.shard_id, row.run_id, row.scheduled_event_id, row.permit)
+            for rows in self.tables.activities.values()
+            for row in rows.values()
+            if row.permit is not None and row.started_at is not None
+        ]
 
     def _stored(self, run: Run, snapshot_version: int) -> StoredRun | None:
         tables = self.tables
