@@ -19,7 +19,8 @@ from perdure_server import server as real
 from perdure_server.cluster import presence
 from perdure_server.cluster.options import OwnershipOptions
 from perdure_server.config import ServerSettings
-from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH
+from perdure_server.frontend.others import NAMESPACES_PATH, RATES_PATH, TASK_QUEUE_PATH
+from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, PERMITS_PATH
 from perdure_server.frontend.refusals import refusal
 from perdure_server.matching.port import Times
 from perdure_server.store.postgres import PostgresStore
@@ -45,6 +46,12 @@ class Asking:
         self.raw_path = target
         self.headers = headers
         self._body = body
+        self.body_exists = bool(body)
+        self.content_length = len(body)
+        self.content = self
+
+    def is_eof(self) -> bool:
+        return True
 
     async def read(self) -> bytes:
         return self._body
@@ -90,7 +97,15 @@ class SharedServer:
         frontend = self._server._frontend
         if frontend.draining:
             return REFUSED
-        internal = {DELIVER_PATH: frontend._internal.deliver, LOOK_PATH: frontend._internal.look}
+        of_peers = frontend._internal
+        internal = {
+            DELIVER_PATH: of_peers.deliver,
+            LOOK_PATH: of_peers.look,
+            PERMITS_PATH: of_peers.permits,
+            RATES_PATH: of_peers.rates,
+            NAMESPACES_PATH: of_peers.namespaces,
+            TASK_QUEUE_PATH: of_peers.task_queue,
+        }
         request: Any = Asking(method, target, body, headers or {})
         try:
             answer: Any = await internal.get(target, frontend._serve)(request)
