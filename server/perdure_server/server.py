@@ -129,8 +129,8 @@ class Server:
         finally:
             self._gate.api = None
             self._cluster.map = None
-            self._cluster.is_cut_off = False
             await asyncio.shield(ownership.close())
+            self._cluster.is_cut_off = False
 
     @asynccontextmanager
     async def _met(self, store: PostgresStore) -> AsyncGenerator[Peers]:

@@ -76,11 +76,11 @@ class Presence:
     async def end(self) -> None:
         """No more heartbeats; the lock is free."""
         beating, self._beating = self._beating, None
-        self._forget_cut_off()
         if beating is not None:
             async with self._speaking:  # a command cut off would spoil the connection
                 beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
+        self._forget_cut_off()  # at last: a heartbeat that was under way has counted anew
         self._member.close()
 
     @property

@@ -320,3 +320,17 @@ async def test_context_closes(town: Town) -> None:
     await running
     assert ["one"] * SHARDS == await town.owners()
     await town.start("one")
+
+
+async def test_who_has_ended_is_not_cut_off_later(town: Town) -> None:
+    """A heartbeat that was under way when it ended counts for nobody: a process of the same name may be at work."""
+    (one,) = await town.start("one")
+    async with one.presence._speaking:
+        ending = asyncio.create_task(one.presence.end())
+        await asyncio.sleep(0)
+        one.presence._heard(asyncio.get_running_loop().time())
+    await ending
+    is_forgotten = one.presence._until_cut_off.cancelled()
+    one.is_up = False
+    await one.ownership.close()
+    assert is_forgotten

@@ -11,6 +11,7 @@ import aiohttp
 from perdure_proto.channel import SHARD_MAP_HEADER
 from perdure_proto.errors import Code, ServiceError
 from perdure_server.frontend import peers as real
+from perdure_server.frontend.late import SILENT_SECONDS_MAX
 from perdure_server.frontend.port import Cluster
 from tests.simulation.network import REFUSED, Answer, Route
 
@@ -37,7 +38,7 @@ class SimulatedPeers(real.Peers):
 
     async def send(self, address: str, method: str, target: str, body: bytes) -> Answer:
         try:
-            async with asyncio.timeout(real.ANSWER_SECONDS):
+            async with asyncio.timeout(SILENT_SECONDS_MAX):  # bytes that keep an answer alive are not simulated
                 status, answer = await self._ask(address, method, target, body)
         except TimeoutError as error:
             raise real.NoAnswerError("no answer in time") from error
