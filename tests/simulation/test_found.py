@@ -24,6 +24,7 @@ FOUND = {
     "timers that came due while the store was away": "2175@1",
     "a reset that comes twice at once": "2634@1",
     "a timer that is due after the fence was lost": "3384@1",
+    "a server that came back is cut off by its former self": "235",
 }
 
 

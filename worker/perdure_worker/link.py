@@ -62,6 +62,11 @@ class Link:
         return self._polling is not None
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come of it: it polls no more, so nobody introduces the session if it must be."""
+        return self.retired and (self.responder.is_idle or not self.session.is_introduced)
+
+    @property
     def in_trouble(self) -> bool:
         """Whether the server did not answer last."""
         return self._exchange.in_trouble

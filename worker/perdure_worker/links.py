@@ -171,7 +171,7 @@ class Links:
         for link in [link for address, link in self._links.items() if address not in wanted]:
             if link.address == GIVEN:
                 link.retire()
-            if link.in_trouble or (link.retired and link.responder.is_idle):
+            if link.in_trouble or link.is_over:
                 self._end(link)
 
     async def _wanted(self) -> list[str]:

@@ -207,6 +207,24 @@ async def test_what_a_dead_member_has_not_answered_goes_to_another() -> None:
         respond.answer()
 
 
+async def test_what_waits_for_an_introduction_that_nobody_makes_goes_to_another() -> None:
+    """A link that ends because more servers came does not keep completions, nor their slots, for ever."""
+    async with linked("a", "b", listed=("a",)) as there:
+        await there.meet("a")
+        await there.give("a", task("t"))
+        forgotten = await there.respond("a")
+        forgotten.refuse(ServiceError(Code.SESSION_UNKNOWN, "who are you?"))
+        await until(lambda: not there.services["a"].polls.empty())
+        introduction = await there.services["a"].polls.get()
+        assert introduction.request.worker is not None
+        there.list("a", "b")
+        for name in "ab":
+            await there.meet(name)
+        respond = await there.respond("a")
+        assert forgotten.request.completions == respond.request.completions
+        respond.answer()
+
+
 async def test_a_member_that_is_only_silent_keeps_its_link() -> None:
     """While the cluster lists a server, what it has not answered waits for it."""
     async with linked("a", "b") as there:
