@@ -177,7 +177,7 @@ class Server:
         api.engine.clock_offset = partial(getattr, ownership, "clock_offset")  # no frame: it is asked all the time
         api.engine.address_of = self._cluster.address_of
         rates = self._rates(api)
-        api.engine.permits.homes.neighbours = PermitNeighbours(settings.name, self._cluster, peers)
+        api.engine.permits.homes.neighbours = PermitNeighbours(settings.name, self._cluster, self._frontend.others)
         tasks = [asyncio.create_task(committer.run(), name="committer")]
         try:
             api.engine.residents.learn(await self._until_there(store.namespaces))

@@ -48,7 +48,7 @@ def test_quick_run_measures_and_checks(tmp_path: Path) -> None:
     report: dict[str, Any] = msgspec.json.decode(found.read_bytes())
     amounts = {(row["work"], row["name"]): row["median"] for row in report["rows"]}
     assert [] == report["failures"]
-    assert {"W1 alone", "W1", "W4"} == {work for work, _ in amounts}
+    assert {"W1 alone", "W1", "W1, 2 servers", "W1, 3 servers", "W4"} == {work for work, _ in amounts}
     assert 2 == amounts["W1", "requests of the client"]
     for name in ("throughput", "WAL", "commits that write", "transactions", "CPU, without client"):
         assert amounts["W1", name] > 0, name

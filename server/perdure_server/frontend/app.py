@@ -33,8 +33,8 @@ from perdure_server.frontend.late import KEEP_ALIVE_HEADER, kept_alive
 from perdure_server.frontend.listening import Doorway
 from perdure_server.frontend.openapi import document
 from perdure_server.frontend.operations import Operations
-from perdure_server.frontend.others import NAMESPACES_PATH, RATES_PATH, TASK_QUEUE_PATH, Others
-from perdure_server.frontend.peers import DELIVER_PATH, KEY_HEADER, LOOK_PATH, PERMITS_PATH, Peers
+from perdure_server.frontend.others import NAMESPACES_PATH, PERMITS_PATH, RATES_PATH, TASK_QUEUE_PATH, Others
+from perdure_server.frontend.peers import DELIVER_PATH, KEY_HEADER, LOOK_PATH, Peers
 from perdure_server.frontend.port import Api, Backlog, Cluster, Health, NoBacklog, Whole
 from perdure_server.frontend.refusals import refusal
 from perdure_server.frontend.routes import PREFIX

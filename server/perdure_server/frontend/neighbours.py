@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from perdure_server.cluster.view import ClusterView
-from perdure_server.frontend.peers import PERMITS_PATH, Peers
+from perdure_server.frontend.others import Others
 
 
 class PermitNeighbours:
     """The other servers, to a home of limits."""
 
-    def __init__(self, me: str, cluster: ClusterView, peers: Peers) -> None:
+    def __init__(self, me: str, cluster: ClusterView, others: Others) -> None:
         self.me = me
         self._cluster = cluster
-        self._peers = peers
+        self._others = others
 
     def members(self) -> tuple[tuple[str, bool], ...]:
         """The living servers in order of name, each with whether it leaves."""
@@ -32,4 +32,4 @@ class PermitNeighbours:
 
     async def ask(self, server: str, body: bytes) -> bytes:
         """The answer to a letter. Raises `ServiceError` where there is none."""
-        return await self._peers.ask(server, PERMITS_PATH, body)
+        return await self._others.ask_permits(server, body)

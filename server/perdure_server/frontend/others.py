@@ -9,11 +9,13 @@ from perdure_proto.errors import Code, ServiceError
 from perdure_server.frontend.peers import OK, NoAnswerError, NotSentError, Peers
 from perdure_server.frontend.port import Cluster
 
+PERMITS_PATH = "/internal/v1/permits"
 RATES_PATH = "/internal/v1/rates"
 NAMESPACES_PATH = "/internal/v1/namespaces"
 TASK_QUEUE_PATH = "/internal/v1/task-queue"
 
 RATES_SECONDS = 1.0
+PERMITS_SECONDS = 2.0
 ALL_SECONDS = 2.0
 """How long somebody who asks all waits for the slowest."""
 
@@ -36,8 +38,11 @@ class Others:
 
     async def ask_rates(self, server: str, body: bytes) -> bytes:
         """About rates. Raises `ServiceError`."""
-        address = next((m.address for m in self._cluster.answer().members if m.server == server), "")
-        return await self._ask(address, RATES_PATH, body, RATES_SECONDS)
+        return await self._ask(self._address_of(server), RATES_PATH, body, RATES_SECONDS)
+
+    async def ask_permits(self, server: str, body: bytes) -> bytes:
+        """About permits of concurrency limits. Raises `ServiceError`."""
+        return await self._ask(self._address_of(server), PERMITS_PATH, body, PERMITS_SECONDS)
 
     async def ask_all(self, path: str, body: bytes) -> tuple[dict[str, bytes], list[str]]:
         """The answers of all others by name, and those that did not answer in time."""
@@ -56,6 +61,9 @@ class Others:
                 case _:
                     raise answer
         return heard, silent
+
+    def _address_of(self, server: str) -> str:
+        return next((each.address for each in self._cluster.answer().members if each.server == server), "")
 
     async def _ask(self, address: str, path: str, body: bytes, seconds: float) -> bytes:
         if self.peers is None or not address:

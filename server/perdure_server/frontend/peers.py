@@ -29,7 +29,6 @@ from perdure_server.frontend.port import Cluster
 
 DELIVER_PATH = "/internal/v1/deliver"
 LOOK_PATH = "/internal/v1/look"
-PERMITS_PATH = "/internal/v1/permits"
 KEY_HEADER = "perdure-cluster-key"
 
 OK = 200
@@ -38,7 +37,6 @@ ANSWER_SECONDS = 75.0
 """The longest poll, and some time for its answer."""
 DELIVER_SECONDS = 10.0
 LOOK_SECONDS = 1.0
-ASK_SECONDS = 2.0
 BATCHES_UNDER_WAY_MAX = 2
 DELIVERIES_TOGETHER_MAX = 200
 BATCH_BYTES_MAX = 4_000_000
@@ -131,22 +129,6 @@ class Peers:
         for server in servers:
             if address := addresses.get(server, ""):
                 self._spawn(self._nudge(address))
-
-    async def ask(self, server: str, path: str, body: bytes) -> bytes:
-        """The answer of a server to an internal request. Raises `ServiceError` with `UNAVAILABLE` where it has none."""
-        addresses = {member.server: member.address for member in self._cluster.answer().members}
-        address = addresses.get(server, "")
-        if not address:
-            raise ServiceError(Code.UNAVAILABLE, f"nobody knows where the server {server!r} is: try again")
-        timeout = aiohttp.ClientTimeout(total=ASK_SECONDS, sock_connect=CONNECT_SECONDS)
-        try:
-            async with self._session.post(address + path, data=body, timeout=timeout) as answer:
-                if answer.status != OK:
-                    raise aiohttp.ClientError(f"status {answer.status}: {(await answer.text())[:200]}")
-                return await answer.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
-            raise ServiceError(Code.UNAVAILABLE, f"the server at {address} did not answer: {reason}") from error
 
     async def _nudge(self, address: str) -> None:
         timeout = aiohttp.ClientTimeout(total=LOOK_SECONDS)

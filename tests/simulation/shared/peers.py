@@ -9,7 +9,6 @@ from typing import Final
 import aiohttp
 
 from perdure_proto.channel import SHARD_MAP_HEADER
-from perdure_proto.errors import Code, ServiceError
 from perdure_server.frontend import peers as real
 from perdure_server.frontend.late import SILENT_SECONDS_MAX
 from perdure_server.frontend.port import Cluster
@@ -47,17 +46,6 @@ class SimulatedPeers(real.Peers):
         if status == NO_ANSWER:
             raise real.NoAnswerError("the connection broke")
         return status, answer
-
-    async def ask(self, server: str, path: str, body: bytes) -> bytes:
-        addresses = {member.server: member.address for member in self._cluster.answer().members}
-        try:
-            async with asyncio.timeout(real.ASK_SECONDS):
-                status, answer = await self._ask(addresses[server], "POST", path, body)
-        except (KeyError, TimeoutError):
-            raise ServiceError(Code.UNAVAILABLE, f"{server} did not answer") from None
-        if status != real.OK:
-            raise ServiceError(Code.UNAVAILABLE, f"{server} answered with status {status}")
-        return answer
 
     async def _nudge(self, address: str) -> None:
         try:

@@ -19,8 +19,8 @@ from perdure_server import server as real
 from perdure_server.cluster import presence
 from perdure_server.cluster.options import OwnershipOptions
 from perdure_server.config import ServerSettings
-from perdure_server.frontend.others import NAMESPACES_PATH, RATES_PATH, TASK_QUEUE_PATH
-from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH, PERMITS_PATH
+from perdure_server.frontend.others import NAMESPACES_PATH, PERMITS_PATH, RATES_PATH, TASK_QUEUE_PATH
+from perdure_server.frontend.peers import DELIVER_PATH, LOOK_PATH
 from perdure_server.frontend.refusals import refusal
 from perdure_server.matching.port import Times
 from perdure_server.store.postgres import PostgresStore
