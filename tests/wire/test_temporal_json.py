@@ -92,6 +92,8 @@ def test_only_what_temporal_lacks_is_carried() -> None:
     }
 
     assert {
+        ("ActivityTaskScheduled", "concurrency_key"),
+        ("ActivityTaskScheduled", "concurrency_max"),
         ("ActivityTaskStarted", "started_at"),
         ("WorkflowExecutionCancelRequested", "request_id"),
         ("WorkflowExecutionOptionsUpdated", "build_id"),
