@@ -25,6 +25,7 @@ FOUND = {
     "a reset that comes twice at once": "2634@1",
     "a timer that is due after the fence was lost": "3384@1",
     "a server that came back is cut off by its former self": "235",
+    "a signal-with-start that comes twice is answered before it is durable": "3231",
 }
 
 

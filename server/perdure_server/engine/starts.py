@@ -140,11 +140,11 @@ class Starts:
         """The workflow id has a run: a repeat, the conflict policy, or the reuse policy. None: look again."""
         try:
             await self._engine.settled(current)
+            repeat = await self._repeat(current, request)
         except ServiceError as error:
             if not isinstance(error, AppendRefusedError) and error.code != Code.VALUE_REFUSED:
                 raise
             return None  # somebody else's value, perhaps: the run is read again
-        repeat = await self._repeat(current, request)
         if repeat is not None:
             return repeat
         if current.is_lost or self._engine.residents.current.get(current.workflow) is not current:
@@ -165,6 +165,8 @@ class Starts:
             run_id = row.run_id if row is not None else ""
         if not run_id and request.start_signal is not None:
             signalled = await signalled_before(self._engine, current, request.request_id)
+            if signalled is not None:  # by the same request, perhaps, which came twice and waits for its commit
+                await self._engine.acknowledged(signalled)
             run_id = signalled.run_id if signalled is not None else await self._took(current, request)
         if not run_id:
             return None

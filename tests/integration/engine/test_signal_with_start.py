@@ -144,3 +144,28 @@ async def test_a_signal_that_cannot_be_sent_starts_nothing(
     assert code == refused.value.code
     with pytest.raises(ServiceError, match="no workflow"):
         await server.api.describe_workflow(NAMESPACE, "order", "")
+
+
+async def test_a_repeat_that_finds_the_signal_staged_waits(server: OneServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same request came twice at once: the second is not answered before the first is durable."""
+    await server.start()
+    looks, goes_on, looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    look = server.store.execution_by_request
+
+    async def look_later(*key: Any) -> Any:
+        looks.set()
+        await goes_on.wait()
+        found = await look(*key)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(server.store, "execution_by_request", look_later, raising=False)
+    second = asyncio.ensure_future(signal_with_start(server, "r"))
+    await looks.wait()
+    server.store.gate.clear()
+    first = asyncio.ensure_future(server.signal(request_id="r"))
+    goes_on.set()
+    await looked.wait()
+    assert await is_waiting(second)
+    server.store.gate.set()
+    assert (await first).run_id == (await second).run_id
