@@ -21,7 +21,7 @@ class Kind(Enum):
 
 
 class Field(Struct, frozen=True):
-    """A field: its name in filters, what it holds, and the column where it stands; a search attribute has none."""
+    """A field: its name in filters, what it holds, and the column where it stands, if it is one."""
 
     name: str
     kind: Kind
@@ -43,7 +43,7 @@ SYSTEM: Final = {
         Field("ExecutionStatus", Kind.STATUS, "status"),
         Field("StartTime", Kind.TIME, "start_time", is_ordered=True),
         Field("CloseTime", Kind.TIME, "close_time", is_ordered=True),
-        Field("ExecutionDuration", Kind.DURATION, "close_time - start_time"),
+        Field("ExecutionDuration", Kind.DURATION),
         Field("HistoryLength", Kind.NUMBER, "history_length"),
     )
 }

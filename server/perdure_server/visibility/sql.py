@@ -20,7 +20,7 @@ from perdure_server.visibility.conditions import (
     Sort,
     StartsWith,
 )
-from perdure_server.visibility.fields import Field, Kind
+from perdure_server.visibility.fields import SYSTEM, Field, Kind
 from perdure_server.visibility.pages import Place, sorts_of
 from perdure_server.visibility.paths import path_of
 
@@ -32,18 +32,10 @@ TYPES: Final = {
     Kind.DURATION: "interval",
 }
 COLUMNS: Final = {
-    "WorkflowId": "x.workflow_id",
-    "WorkflowType": "x.workflow_type",
-    "ActivityId": "x.workflow_id",
-    "ActivityType": "x.workflow_type",
+    **{name: f"x.{field.column}" for name, field in SYSTEM.items()},
     "RunId": "x.run_id::text",
     "FirstRunId": "x.first_run_id::text",
-    "TaskQueue": "x.task_queue",
-    "ExecutionStatus": "x.status",
-    "StartTime": "x.start_time",
-    "CloseTime": "x.close_time",
     "ExecutionDuration": "(x.close_time - x.start_time)",
-    "HistoryLength": "x.history_length",
 }
 RUNNING: Final = STATUS_NUMBERS["RUNNING"]
 GROUPS_MAX: Final = 1_000
